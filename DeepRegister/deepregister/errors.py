@@ -1,0 +1,47 @@
+"""Errors of the engine: one base class, so that a caller can show `str(error)` unchanged.
+
+Each message says what was wrong, with the offending value, and what to do about it.
+"""
+
+
+class DeepRegisterError(Exception):
+    """Base of every error the engine raises on purpose. Its text is written for the user."""
+
+
+class InputError(DeepRegisterError, ValueError):
+    """An image, mask, landmark list or setting that cannot be used as it is."""
+
+
+class GeometryError(InputError):
+    """Size, spacing, origin or direction that do not describe an orthogonal voxel grid."""
+
+
+class TransformError(InputError):
+    """A transform of the wrong kind or dimension, or one that cannot be inverted or written."""
+
+
+class FileError(InputError):
+    """A file or folder that is missing, cannot be read, or cannot be written."""
+
+
+class ModelError(DeepRegisterError):
+    """A model that does not exist, or whose card or weights are damaged."""
+
+
+class DeviceError(DeepRegisterError):
+    """A compute device that was asked for and is not there."""
+
+
+class ResourceError(DeepRegisterError):
+    """Not enough memory for the work, even at the coarsest grid."""
+
+
+class WorkerError(DeepRegisterError):
+    """The worker process could not be started, broke the protocol, or died."""
+
+
+class Cancelled(DeepRegisterError):
+    """The user asked to stop. Nothing was written or changed."""
+
+    def __init__(self, message: str = "Cancelled: nothing was changed."):
+        super().__init__(message)

@@ -1,0 +1,148 @@
+"""`Registration`: everything one run leaves behind, in memory and as a folder. Needs no torch to read or use."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from .errors import FileError
+from .settings import Settings
+from .transforms import Transform, read_transform
+from .volume import Volume
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Registration:
+    """The outcome of `deepregister.register`.
+
+    Attributes:
+        transform: fixed to moving, LPS mm: what resamples the moving volume onto the fixed one.
+        inverse: moving to fixed, LPS mm: what carries points of the moving volume onto the fixed one.
+        registered: the moving volume on the fixed volume's grid.
+        settings: what reproduces the run; `settings.model` is the model that ran, also where "auto" was asked.
+        measures: quality measures by name, JSON-ready; see `quality.measure`.
+        seconds: wall time by stage.
+        device: what computed it, in words.
+        warnings: what the user should know, one sentence each.
+        versions: of the engine and of what it stands on.
+        inputs: what was registered: names, geometries, options that are not settings.
+    """
+
+    transform: Transform
+    inverse: Transform
+    registered: Volume | None
+    settings: Settings
+    measures: Mapping[str, Any]
+    seconds: Mapping[str, float]
+    device: str
+    warnings: tuple[str, ...] = ()
+    versions: Mapping[str, str] = field(default_factory=dict)
+    inputs: Mapping[str, Any] = field(default_factory=dict)
+
+    def summary(self) -> dict[str, Any]:
+        """All but the transforms and voxels, JSON-ready: the content of `result.json`."""
+        return {
+            "format": FORMAT,
+            "direction": "fixed to moving, LPS, mm",
+            "settings": self.settings.to_dict(),
+            "inputs": dict(self.inputs),
+            "measures": dict(self.measures),
+            "seconds": {stage: round(value, 3) for stage, value in self.seconds.items()},
+            "device": self.device,
+            "warnings": list(self.warnings),
+            "versions": dict(self.versions),
+        }
+
+    def save(self, folder: str | os.PathLike) -> Path:
+        """Write transform.h5, inverse.h5, registered.nii.gz and result.json into `folder`, made if missing.
+
+        All files are written aside first and moved in at the end: the folder never holds half a result.
+
+        Raises:
+            FileError: the folder cannot be made or written.
+        """
+        with filling(folder) as aside:
+            self.transform.write(aside / "transform.h5")
+            self.inverse.write(aside / "inverse.h5")
+            if self.registered is not None:
+                self.registered.write(aside / "registered.nii.gz")
+            (aside / "result.json").write_text(json.dumps(self.summary(), indent=2) + "\n", encoding="utf-8")
+        return Path(folder)
+
+    @classmethod
+    def load(cls, folder: str | os.PathLike) -> Registration:
+        """Read back what `save` wrote.
+
+        Raises:
+            FileError: the folder or one of its files is missing or damaged.
+        """
+        folder = Path(folder)
+        try:
+            summary = json.loads((folder / "result.json").read_text(encoding="utf-8"))
+            settings = Settings.from_dict(summary["settings"])
+            known = {name: summary[name] for name in ("measures", "seconds", "device", "versions", "inputs")}
+            warnings = tuple(summary["warnings"])
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise FileError(f"{folder} does not hold a whole result: result.json: {error}. Run it again.") from error
+        registered = folder / "registered.nii.gz"
+        return cls(
+            transform=read_transform(folder / "transform.h5"),
+            inverse=read_transform(folder / "inverse.h5"),
+            registered=Volume.read(registered) if registered.exists() else None,
+            settings=settings,
+            warnings=warnings,
+            **known,
+        )
+
+
+class filling:
+    """Context manager: a temporary folder whose files move into `folder` together when the block succeeds."""
+
+    def __init__(self, folder: str | os.PathLike):
+        self.folder = Path(folder)
+
+    def __enter__(self) -> Path:
+        check_writable(self.folder)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.aside = Path(tempfile.mkdtemp(prefix=".unfinished-", dir=self.folder))
+        return self.aside
+
+    def __exit__(self, kind, error, trace) -> None:
+        try:
+            if error is None:
+                for path in sorted(self.aside.iterdir()):
+                    os.replace(path, self.folder / path.name)
+        except OSError as reason:
+            raise FileError(f"Cannot write into {self.folder}: {reason.strerror}.") from reason
+        finally:
+            shutil.rmtree(self.aside, ignore_errors=True)
+        if isinstance(error, OSError):
+            raise FileError(f"Cannot write into {self.folder}: {error.strerror or error}. Free space?") from error
+
+
+def check_writable(folder: str | os.PathLike) -> None:
+    """Raise `FileError` now rather than after the computation if `folder` cannot be made or written."""
+    folder = Path(folder)
+    if folder.exists() and not folder.is_dir():
+        raise FileError(f"{folder} is a file; the output must be a folder. Choose another name.")
+    existing = folder
+    while not existing.exists():
+        existing = existing.parent
+    if not existing.is_dir():
+        raise FileError(f"{existing} is a file, so the folder {folder} cannot be made. Choose another name.")
+    try:
+        handle, name = tempfile.mkstemp(prefix=".writable-", dir=existing)
+    except OSError as error:
+        raise FileError(
+            f"Cannot write into {existing}: {error.strerror}. Choose a folder that you may write to."
+        ) from error
+    os.close(handle)
+    os.unlink(name)

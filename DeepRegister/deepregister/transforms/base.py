@@ -1,0 +1,103 @@
+"""What every transform can do; the parts that need only `to_sitk` are done here, once, by ITK."""
+
+from __future__ import annotations
+
+import os
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING
+
+import numpy as np
+import SimpleITK as sitk
+
+from ..errors import InputError
+from ..volume import Geometry, Volume, set_geometry
+
+if TYPE_CHECKING:
+    from .field import DisplacementField
+
+INTERPOLATIONS = {
+    "linear": sitk.sitkLinear,
+    "nearest": sitk.sitkNearestNeighbor,
+    "cubic": sitk.sitkBSpline3,
+    # For label maps with more than a few labels: each label is resampled linearly and the largest wins.
+    "label": sitk.sitkLabelLinear,
+}
+
+
+class Transform(ABC):
+    """A map from points of fixed space to points of moving space (LPS mm): the resampling map."""
+
+    @abstractmethod
+    def apply_to_points(self, points: np.ndarray) -> np.ndarray:
+        """Map points (..., 3), LPS mm, from fixed to moving space."""
+
+    @abstractmethod
+    def inverse(self) -> Transform:
+        """The transform that takes moving space back to fixed space."""
+
+    @abstractmethod
+    def to_sitk(self) -> sitk.Transform:
+        """The same map as a SimpleITK transform."""
+
+    def then(self, after: Transform) -> Transform:
+        """The transform that applies this one first and `after` to its result."""
+        from .composite import Composite
+
+        return Composite((self, after))
+
+    def resample(
+        self, volume: Volume, onto: Geometry, interpolation: str = "linear", fill: float | None = None
+    ) -> Volume:
+        """`volume`, which lies in moving space, resampled onto the grid `onto` in fixed space.
+
+        Args:
+            volume: in moving space.
+            onto: the grid of the result.
+            interpolation: "linear", "nearest", "cubic" (B-spline), or "label" for label maps.
+            fill: value outside the volume; None takes the volume's smallest value (air in CT), for labels 0.
+
+        Returns:
+            A volume of the same voxel type as `volume`.
+        """
+        if interpolation not in INTERPOLATIONS:
+            raise InputError(f"No interpolation {interpolation!r}. Choose one of: {', '.join(INTERPOLATIONS)}.")
+        if fill is None:
+            fill = 0 if interpolation in ("nearest", "label") else float(np.min(volume.data))
+        image = volume.to_sitk()
+        reference = set_geometry(sitk.Image(onto.size, sitk.sitkUInt8), onto)
+        resampled = sitk.Resample(
+            image, reference, self.to_sitk(), INTERPOLATIONS[interpolation], fill, image.GetPixelID()
+        )
+        return Volume(sitk.GetArrayFromImage(resampled).astype(volume.data.dtype, copy=False), onto, volume.name)
+
+    def sampled_on(self, geometry: Geometry) -> DisplacementField:
+        """The displacement of this transform at every voxel of `geometry`, as one dense field."""
+        from .field import DisplacementField
+
+        direction = [cosine for row in geometry.direction for cosine in row]
+        image = sitk.TransformToDisplacementField(
+            self.to_sitk(), sitk.sitkVectorFloat64, geometry.size, geometry.origin, geometry.spacing, direction
+        )
+        return DisplacementField(sitk.GetArrayFromImage(image).astype(np.float32), geometry)
+
+    def jacobian_determinant(self, onto: Geometry) -> np.ndarray:
+        """Determinant of the spatial derivative at every voxel of `onto`, shape (k, j, i).
+
+        Central differences through spacing and direction, so that flipped and oblique grids measure the same.
+        1 keeps volume, below 1 the moving volume shrinks towards the fixed one, at 0 or less space folds.
+        """
+        return self.sampled_on(onto).jacobian_determinant()
+
+    def write(self, path: str | os.PathLike) -> None:
+        """Write as .h5 or .tfm (ITK transform files), or .nii.gz or .nrrd (a dense field); see `write_transform`."""
+        from .files import write_transform
+
+        write_transform(self, path)
+
+
+def checked_points(points: np.ndarray) -> np.ndarray:
+    """Points as a float array (..., 3), or an `InputError`."""
+    points = np.asarray(points, dtype=float)
+    if points.ndim == 0 or points.shape[-1] != 3:
+        raise InputError(f"Points need three coordinates each (LPS mm); this array has shape {points.shape}.")
+    return points

@@ -1,0 +1,147 @@
+"""Transforms in files: ITK's own (.h5, .tfm, .txt, .mat) and dense fields as images (.nii.gz, .nrrd, .mha)."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import SimpleITK as sitk
+
+from ..errors import FileError, TransformError
+from ..volume import Geometry, replacing, write_image
+from .base import Transform
+from .composite import Composite
+from .field import DisplacementField
+from .linear import Affine, LinearTransform, Rigid
+
+TRANSFORM_ENDINGS = (".h5", ".hdf5", ".tfm", ".txt", ".mat", ".xfm")
+FIELD_ENDINGS = (".nii", ".nii.gz", ".nrrd", ".nhdr", ".mha", ".mhd")
+
+
+def write_transform(transform: Transform, path: str | os.PathLike, onto: Geometry | None = None) -> None:
+    """Write a transform for ITK, ANTs and Slicer to read; the map in the file is fixed to moving.
+
+    Args:
+        transform: any transform.
+        path: .h5 or .tfm keep every kind as it is; .nii.gz, .nrrd and .mha hold one dense field, LPS mm.
+        onto: grid of that dense field; None takes the grid of the transform's own displacement field.
+
+    Raises:
+        FileError: an ending that names no format, or a place that cannot be written.
+        TransformError: a linear transform was to be written as a dense field without `onto`.
+    """
+    path = Path(path)
+    name = path.name.lower()
+    if name.endswith(FIELD_ENDINGS):
+        write_image(_flattened(transform, onto).to_image(), path)
+    elif name.endswith(TRANSFORM_ENDINGS):
+        with replacing(path) as temporary:
+            sitk.WriteTransform(transform.to_sitk(), str(temporary))
+    else:
+        raise FileError(
+            f"{path.name}: no transform format has this ending. Use .h5 or .tfm for any transform, "
+            ".nii.gz or .nrrd for a dense displacement field."
+        )
+
+
+def read_transform(path: str | os.PathLike) -> Transform:
+    """Read an ITK transform file or a dense displacement field (LPS mm; NIfTI intents 1006 and 1007).
+
+    Raises:
+        FileError: the file is missing or not a transform.
+        TransformError: it is a transform of another dimension or of a kind that cannot be held.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileError(f"The transform file {path} does not exist. Check the path.")
+    try:
+        if path.name.lower().endswith(FIELD_ENDINGS):
+            return _field_from_image(sitk.ReadImage(str(path)), path.name)
+        return from_sitk(sitk.ReadTransform(str(path)))
+    except RuntimeError as error:
+        raise FileError(
+            f"Cannot read {path} as a transform. Known are ITK transform files (.h5, .tfm, .txt, .mat) and dense "
+            f"displacement fields (.nii.gz, .nrrd, .mha). ITK says: {str(error).strip().splitlines()[-1]}"
+        ) from error
+
+
+def from_sitk(transform: sitk.Transform) -> Transform:
+    """The value type for a SimpleITK transform: linear, dense, B-spline (sampled densely) or a composite of these.
+
+    Raises:
+        TransformError: not three-dimensional, or neither linear nor dense.
+    """
+    if transform.GetDimension() != 3:
+        raise TransformError(
+            f"The transform is {transform.GetDimension()}-dimensional; a three-dimensional one is needed."
+        )
+    specific = transform.Downcast()
+    if isinstance(specific, sitk.CompositeTransform):
+        count = specific.GetNumberOfTransforms()
+        parts = tuple(from_sitk(specific.GetNthTransform(n)) for n in reversed(range(count)))
+        return parts[0] if count == 1 else Composite(parts)
+    if isinstance(specific, sitk.DisplacementFieldTransform):
+        return _field_from_image(specific.GetDisplacementField(), "displacement field")
+    if isinstance(specific, sitk.BSplineTransform):
+        return _sampled_bspline(specific)
+    if specific.IsLinear():
+        return _linear(specific)
+    raise TransformError(
+        f"A transform of kind {specific.GetName()} cannot be used here. "
+        "Convert it to a displacement field first, for example in 3D Slicer's Transforms module."
+    )
+
+
+def _linear(transform: sitk.Transform) -> LinearTransform:
+    corners = np.array([transform.TransformPoint(point) for point in [(0, 0, 0), (1, 0, 0), (0, 1, 0), (0, 0, 1)]])
+    matrix = np.eye(4)
+    matrix[:3, 3] = corners[0]
+    matrix[:3, :3] = (corners[1:] - corners[0]).T
+    try:
+        return Rigid(matrix)
+    except TransformError:
+        return Affine(matrix)
+
+
+def _field_from_image(image: sitk.Image, name: str) -> DisplacementField:
+    if image.GetDimension() != 3 or image.GetNumberOfComponentsPerPixel() != 3:
+        raise TransformError(
+            f"{name} is not a displacement field: it needs three dimensions and three components in each voxel, "
+            f"and has {image.GetDimension()} and {image.GetNumberOfComponentsPerPixel()}."
+        )
+    return DisplacementField(sitk.GetArrayFromImage(image).astype(np.float32), Geometry.from_sitk(image))
+
+
+def _sampled_bspline(transform: sitk.BSplineTransform) -> DisplacementField:
+    mesh = np.asarray(transform.GetTransformDomainMeshSize())
+    extent = np.asarray(transform.GetTransformDomainPhysicalDimensions())
+    # Eight samples to a cubic piece leave an error below a hundredth of its amplitude.
+    size = mesh * 8 + 1
+    direction = np.asarray(transform.GetTransformDomainDirection()).reshape(3, 3)
+    geometry = Geometry(
+        tuple(size), tuple(extent / (size - 1)), transform.GetTransformDomainOrigin(), tuple(map(tuple, direction))
+    )
+    image = sitk.TransformToDisplacementField(
+        transform,
+        sitk.sitkVectorFloat64,
+        geometry.size,
+        geometry.origin,
+        geometry.spacing,
+        [cosine for row in geometry.direction for cosine in row],
+    )
+    return _field_from_image(image, "B-spline transform")
+
+
+def _flattened(transform: Transform, onto: Geometry | None) -> DisplacementField:
+    if onto is not None:
+        return transform.sampled_on(onto)
+    if isinstance(transform, DisplacementField):
+        return transform
+    for part in transform.parts if isinstance(transform, Composite) else ():
+        if isinstance(part, DisplacementField):
+            return transform.sampled_on(part.geometry)
+    raise TransformError(
+        "A linear transform has no grid of its own, so it cannot be written as a dense field. Write it as .h5 or "
+        ".tfm, or give the grid."
+    )
