@@ -1,0 +1,199 @@
+"""Images in files: what ITK reads and writes, DICOM folders, and the checks that ITK leaves out.
+
+ITK fills a truncated NIfTI file with zeros, drops the tilt of a CT gantry and spreads the slices of an incomplete
+DICOM series evenly, all without an error. Here these are errors.
+"""
+
+from __future__ import annotations
+
+import gzip
+import math
+import os
+import struct
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import SimpleITK as sitk
+
+from .errors import FileError, GeometryError, InputError
+from .writing import itk_reason, replacing
+
+# How far a DICOM slice may lie from where even spacing puts it, as a share of that spacing: scanners round positions.
+SLICE_POSITION_TOLERANCE = 0.05
+
+
+def read_image(path: str | os.PathLike, frame: int | None = None) -> sitk.Image:
+    """One scalar three-dimensional image from a file of any kind ITK knows, or from a folder with one DICOM series.
+
+    Args:
+        path: the file or folder.
+        frame: which frame (from 0) of a four-dimensional file to take.
+
+    Raises:
+        FileError: the path is missing, or ITK cannot read it, or it is incomplete.
+        GeometryError: the slices of a DICOM series are tilted against each other or unevenly spaced.
+        InputError: it is not one scalar three-dimensional image.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise FileError(f"{path} does not exist. Check the path.")
+    if path.is_dir():
+        if frame not in (None, 0):
+            raise InputError(f"The DICOM folder {path} is read as a single volume; there is no frame {frame}.")
+        return _read_dicom_folder(path)
+    reader = sitk.ImageFileReader()
+    reader.SetFileName(str(path))
+    try:
+        reader.ReadImageInformation()
+        require_scalar_3d(reader.GetDimension(), reader.GetNumberOfComponents(), reader.GetSize(), path.name, frame)
+        if reader.HasMetaDataKey("0008|0016") and reader.GetSize()[2] == 1:
+            raise InputError(_two_dimensional(path.name, reader.GetSize()[:2]))
+        if path.name.lower().endswith((".nii", ".nii.gz")):
+            _require_complete_nifti(path)
+        if reader.GetDimension() == 4:
+            reader.SetExtractIndex([0, 0, 0, frame or 0])
+            reader.SetExtractSize([*reader.GetSize()[:3], 0])
+        return reader.Execute()
+    except RuntimeError as error:
+        raise FileError(_reading_failed(path, error)) from error
+
+
+def write_image(image: sitk.Image, path: str | os.PathLike) -> None:
+    """Write a SimpleITK image in the format that the name's ending asks for; a failure leaves nothing behind."""
+    with replacing(path) as aside:
+        sitk.WriteImage(image, str(aside), useCompression=True)
+
+
+def require_scalar_3d(
+    dimension: int, components: int, size: Sequence[int], name: str, frame: int | None = None
+) -> None:
+    """Raise `InputError` unless this is one scalar volume, or a series of which `frame` is one."""
+    if components != 1:
+        raise InputError(
+            f"{name} has {components} components in each voxel (a colour or vector image). "
+            "Registration needs one number per voxel: convert it to grey, or choose one component."
+        )
+    if dimension == 2:
+        raise InputError(_two_dimensional(name, size))
+    if dimension == 4:
+        frames = size[3]
+        if frame is None and frames > 1:
+            raise InputError(
+                f"{name} is a series of {frames} volumes ({'x'.join(map(str, size))}). Pick one frame: "
+                "Volume.read(path, frame=0) in Python, --fixed-frame or --moving-frame on the command line."
+            )
+        if frame is not None and not 0 <= frame < frames:
+            raise InputError(f"{name} has frames 0 to {frames - 1}; there is no frame {frame}.")
+    elif dimension != 3:
+        raise InputError(f"{name} has {dimension} dimensions; registration needs a three-dimensional volume.")
+    elif frame not in (None, 0):
+        raise InputError(f"{name} is a single volume; there is no frame {frame}.")
+
+
+def _two_dimensional(name: str, size: Sequence[int]) -> str:
+    return (
+        f"{name} is a two-dimensional image ({'x'.join(map(str, size))}). Registration needs a volume: "
+        "for a DICOM series give the folder that holds all its slices."
+    )
+
+
+def _read_dicom_folder(folder: Path) -> sitk.Image:
+    reader = sitk.ImageSeriesReader()
+    # On, the reader would make the axes orthogonal by silently dropping the tilt of a CT gantry.
+    reader.ForceOrthogonalDirectionOff()
+    reader.MetaDataDictionaryArrayUpdateOn()
+    series = {name: reader.GetGDCMSeriesFileNames(str(folder), name) for name in reader.GetGDCMSeriesIDs(str(folder))}
+    if not series:
+        raise FileError(f"The folder {folder} holds no DICOM series. Give the folder that has the .dcm files.")
+    if len(series) > 1:
+        found = "; ".join(f"{len(files)} slices, first {Path(files[0]).name}" for files in series.values())
+        raise FileError(
+            f"The folder {folder} holds {len(series)} DICOM series ({found}). Put one series in a folder of its own."
+        )
+    reader.SetFileNames(next(iter(series.values())))
+    try:
+        image = reader.Execute()
+    except RuntimeError as error:
+        raise FileError(_reading_failed(folder, error)) from error
+    require_scalar_3d(image.GetDimension(), image.GetNumberOfComponentsPerPixel(), image.GetSize(), folder.name)
+    if image.GetSize()[2] == 1:
+        raise InputError(_two_dimensional(folder.name, image.GetSize()[:2]))
+    _require_even_slices(reader, image, folder)
+    return image
+
+
+def _require_even_slices(reader: sitk.ImageSeriesReader, image: sitk.Image, folder: Path) -> None:
+    count = image.GetSize()[2]
+    position = "0020|0032"
+    if not all(reader.HasMetaDataKey(slice, position) for slice in range(count)):
+        return
+    found = np.array([[float(x) for x in reader.GetMetaData(slice, position).split("\\")] for slice in range(count)])
+    even = found[0] + np.linspace(0, 1, count)[:, None] * (found[-1] - found[0])
+    spacing = np.linalg.norm(found[-1] - found[0]) / (count - 1)
+    if np.linalg.norm(found - even, axis=1).max() > SLICE_POSITION_TOLERANCE * spacing:
+        steps = np.linalg.norm(np.diff(found, axis=0), axis=1)
+        raise GeometryError(
+            f"The {count} slices in {folder} are not evenly spaced: neighbours are {steps.min():.3g} to "
+            f"{steps.max():.3g} mm apart. Slices are missing, or several volumes share one series. Complete the "
+            "series, or load it in 3D Slicer, which resamples it, and save it as .nrrd."
+        )
+
+
+def _require_complete_nifti(path: Path) -> None:
+    with path.open("rb") as file:
+        start = file.read(4096)
+        compressed = start.startswith(b"\x1f\x8b")
+        header = zlib.decompressobj(wbits=31).decompress(start, 540) if compressed else start
+        expected = _nifti_bytes(header)
+        if expected is None:
+            return
+        found = file.seek(0, os.SEEK_END)
+        if compressed:
+            # The last four bytes of a whole gzip file are the size of its content, modulo 2^32.
+            file.seek(-4, os.SEEK_END)
+            if int.from_bytes(file.read(), "little") == expected % 2**32:
+                return
+            found = _gzip_bytes(path)
+    if found < expected:
+        raise FileError(
+            f"Cannot read {path}: the file is cut off, it holds {found} of {expected} bytes. Copy or download it again."
+        )
+
+
+def _nifti_bytes(header: bytes) -> int | None:
+    """Bytes that the header says a single-file NIfTI has before compression; None for anything else."""
+    for order in "<>":
+        if header[344:347] == b"n+1" and struct.unpack_from(f"{order}i", header)[0] == 348:
+            dimensions = struct.unpack_from(f"{order}8h", header, 40)
+            bits = struct.unpack_from(f"{order}h", header, 72)[0]
+            start = struct.unpack_from(f"{order}f", header, 108)[0]
+        elif header[4:7] == b"n+2" and len(header) >= 540 and struct.unpack_from(f"{order}i", header)[0] == 540:
+            dimensions = struct.unpack_from(f"{order}8q", header, 16)
+            bits = struct.unpack_from(f"{order}h", header, 14)[0]
+            start = struct.unpack_from(f"{order}q", header, 168)[0]
+        else:
+            continue
+        return int(start) + math.prod(dimensions[1 : 1 + dimensions[0]]) * bits // 8
+    return None
+
+
+def _gzip_bytes(path: Path) -> int:
+    found = 0
+    try:
+        with gzip.open(path) as file:
+            while block := file.read1(1 << 16):
+                found += len(block)
+    except (OSError, EOFError, zlib.error):
+        pass
+    return found
+
+
+def _reading_failed(path: Path, error: Exception) -> str:
+    if "orthonormal" in str(error):
+        return (
+            f"Cannot read {path}: its axes are not at right angles (a tilted CT gantry or a sheared header). "
+            "Resample it onto a straight grid first, for example by hardening its acquisition transform in 3D Slicer."
+        )
+    return f"Cannot read {path}: {itk_reason(error)}. Check that it is a complete image file of a kind ITK knows."
