@@ -20,7 +20,7 @@ import numpy as np
 
 from .errors import FileError, InputError
 from .landmarks import LandmarkPairs
-from .volume import replacing
+from .writing import replacing
 
 COORDINATES = ("LPS", "RAS")
 POINT_ENDINGS = (".mrk.json", ".json", ".fcsv", ".csv")

@@ -1,0 +1,116 @@
+"""What a terminal shows of a run: a progress bar with the time left, and a table. Ctrl-C becomes a request to stop."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TextIO
+
+from .progress import Progress
+
+BAR_WIDTH = 24
+SECONDS_BETWEEN_DRAWINGS = 0.1
+
+
+class ProgressBar:
+    """Shows each `Progress` it is called with: one line redrawn in a terminal, one line for each stage elsewhere.
+
+    Use it as a context manager, so that the line is closed however the run ends.
+    """
+
+    def __init__(self, stream: TextIO | None = None):
+        self._stream = stream or sys.stderr
+        self._redraws = self._stream.isatty()
+        self._drawn_at = 0.0
+        self._drawn_length = 0
+        self._stage = ""
+
+    def __call__(self, progress: Progress) -> None:
+        if self._redraws:
+            self._redraw(progress)
+        elif progress.stage != self._stage:
+            self._stream.write(f"{progress.fraction:4.0%}  {progress.stage}: {progress.message}\n")
+            self._stream.flush()
+        self._stage = progress.stage
+
+    def __enter__(self) -> ProgressBar:
+        return self
+
+    def __exit__(self, *_) -> None:
+        if self._drawn_length:
+            self._stream.write("\n")
+            self._stream.flush()
+            self._drawn_length = 0
+
+    def _redraw(self, progress: Progress) -> None:
+        now = time.monotonic()
+        due = progress.stage != self._stage or progress.fraction >= 1
+        if not due and now - self._drawn_at < SECONDS_BETWEEN_DRAWINGS:
+            return
+        full, empty = ("█", "░") if _can_show("█░", self._stream) else ("#", ".")
+        filled = round(BAR_WIDTH * progress.fraction)
+        left = "" if progress.seconds_left is None else f", {duration(progress.seconds_left)} left"
+        line = f"{full * filled}{empty * (BAR_WIDTH - filled)} {progress.fraction:4.0%}{left}  {progress.message}"
+        line = line[: shutil.get_terminal_size().columns - 1]
+        self._stream.write("\r" + line.ljust(self._drawn_length))
+        self._stream.flush()
+        self._drawn_at, self._drawn_length = now, len(line)
+
+
+class Interruption:
+    """Whether the user has pressed Ctrl-C; ask it like a function."""
+
+    def __init__(self) -> None:
+        self.pressed = False
+
+    def __call__(self) -> bool:
+        return self.pressed
+
+
+@contextmanager
+def interruption() -> Iterator[Interruption]:
+    """Inside the block a first Ctrl-C only sets the flag, so that the run stops between two steps; a second one
+    raises `KeyboardInterrupt` at once, for a library that does not come back."""
+    state = Interruption()
+
+    def note(number, frame) -> None:
+        if state.pressed:
+            raise KeyboardInterrupt
+        state.pressed = True
+        sys.stderr.write("\nStopping...\n")
+
+    previous = signal.signal(signal.SIGINT, note)
+    try:
+        yield state
+    finally:
+        signal.signal(signal.SIGINT, previous)
+
+
+def duration(seconds: float) -> str:
+    """Seconds in words for people: `8 s`, `2 min 05 s`, `1 h 20 min`."""
+    whole = max(0, round(seconds))
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+def table(rows: Sequence[Sequence[str]], indent: str = "") -> str:
+    """Columns of equal width, two spaces apart; a row may be shorter than the others, its last cell runs on."""
+    columns = max(len(row) for row in rows)
+    widths = [max((len(row[c]) for row in rows if c < len(row) - 1), default=0) for c in range(columns)]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=False)) for row in rows]
+    return "\n".join(indent + line.rstrip() for line in lines)
+
+
+def _can_show(text: str, stream: TextIO) -> bool:
+    try:
+        text.encode(stream.encoding or "ascii")
+    except (LookupError, UnicodeEncodeError):
+        return False
+    return True

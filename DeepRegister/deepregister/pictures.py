@@ -1,0 +1,176 @@
+"""Slice pictures of a registration: three anatomical planes by what was there before and what came out, as one PNG.
+
+Planes are cut through physical space (patient axes, not voxel axes), so that an oblique or anisotropic volume shows
+upright and in true proportions. Orientation is radiological: the patient's right is on the left, anterior is up in
+axial slices and left in sagittal ones.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+from scipy.ndimage import map_coordinates
+
+from .geometry import Geometry
+from .preparation import prepare
+from .volume import Volume
+from .writing import replacing
+
+LONGEST_SIDE_PIXELS = 300
+NARROWEST_COLUMN_PIXELS = 180
+GAP_PIXELS = 10
+SQUARES_ACROSS = 8
+MARGIN_MM = 5.0
+BACKGROUND = (16, 17, 20)
+TEXT = (214, 218, 224)
+MARKS = (122, 190, 255)
+# Hounsfield units: what air, lung and soft tissue need to be told apart, and soft tissue alone.
+LUNG_WINDOW = (-1050.0, 250.0)
+SOFT_TISSUE_WINDOW = (-160.0, 240.0)
+LUNG_SHARE = 0.15
+
+# name; LPS directions of the picture's columns and rows; what lies at the left, right, top and bottom.
+PLANES = (
+    ("Axial", (1, 0, 0), (0, 1, 0), "RLAP"),
+    ("Coronal", (1, 0, 0), (0, 0, -1), "RLSI"),
+    ("Sagittal", (0, 1, 0), (0, 0, -1), "APSI"),
+)
+
+
+@dataclass(frozen=True)
+class Plane:
+    """A picture's place in space: LPS mm of its pixels and the letters at its sides."""
+
+    name: str
+    points: np.ndarray
+    letters: str
+
+
+def write_pictures(
+    path: str | os.PathLike, fixed: Volume, moving: Volume, registered: Volume, caption: str = ""
+) -> None:
+    """Write one PNG: rows axial, coronal and sagittal; columns fixed, moving before and after, checkerboards.
+
+    Args:
+        path: the .png file.
+        fixed: the fixed volume; its content decides which slices are shown, and where.
+        moving: the moving volume where its header puts it.
+        registered: the moving volume on the fixed one, on any grid.
+        caption: one line under the pictures.
+
+    Raises:
+        FileError: the place cannot be written.
+    """
+    planes = anatomical_planes(prepare(fixed)[0].content)
+    columns = ("Fixed", "Moving, before", "Moving, registered", "Checkerboard, before", "Checkerboard, registered")
+    window_fixed, window_moving = grey_window(fixed), grey_window(moving)
+    rows = []
+    for plane in planes:
+        still = to_grey(cut(fixed, plane), window_fixed)
+        before = to_grey(cut(moving, plane), window_moving)
+        after = to_grey(cut(registered, plane), window_moving)
+        rows.append([still, before, after, checkerboard(still, before), checkerboard(still, after)])
+    with replacing(Path(path)) as temporary:
+        _sheet(planes, columns, rows, caption).save(temporary, format="PNG", optimize=True)
+
+
+def anatomical_planes(box: Geometry) -> tuple[Plane, ...]:
+    """Axial, coronal and sagittal planes through the middle of `box`, all at one scale, covering it whole."""
+    corners = box.index_to_point([[c * n - 0.5 for c, n in zip(corner, box.size, strict=True)] for corner in _CORNERS])
+    low, high = corners.min(axis=0) - MARGIN_MM, corners.max(axis=0) + MARGIN_MM
+    pixel = float((high - low).max()) / LONGEST_SIDE_PIXELS
+    planes = []
+    for name, across, down, letters in PLANES:
+        across, down = np.asarray(across, dtype=float), np.asarray(down, dtype=float)
+        width, height = (max(1, round(float(np.abs(axis) @ (high - low)) / pixel)) for axis in (across, down))
+        u, v = np.meshgrid(np.arange(width) - (width - 1) / 2, np.arange(height) - (height - 1) / 2)
+        points = (low + high) / 2 + pixel * (u[..., None] * across + v[..., None] * down)
+        planes.append(Plane(name, points, letters))
+    return tuple(planes)
+
+
+def cut(volume: Volume, plane: Plane) -> np.ndarray:
+    """Values of the volume in the plane, interpolated linearly, (rows, columns); NaN outside the volume."""
+    index = volume.geometry.point_to_index(plane.points)
+    size = np.asarray(volume.geometry.size)
+    inside = np.all((index >= -0.5) & (index <= size - 0.5), axis=-1)
+    data = volume.data if volume.data.dtype.kind in "iu" or volume.data.dtype.itemsize >= 4 else volume.data * 1.0
+    coordinates = np.moveaxis(np.clip(index, 0, size - 1)[..., ::-1], -1, 0)
+    values = map_coordinates(data, coordinates, output=np.float64, order=1, mode="nearest")
+    return np.where(inside, values, np.nan)
+
+
+def grey_window(volume: Volume) -> tuple[float, float]:
+    """Values shown as black and as white."""
+    step = max(1, round((volume.data.size / 2e6) ** (1 / 3)))
+    values = volume.data[::step, ::step, ::step].astype(float)
+    values = values[np.isfinite(values)]
+    if values.min() <= -900 and values.max() > 100:
+        lung = np.mean((values > -960) & (values < -600))
+        return LUNG_WINDOW if lung > LUNG_SHARE else SOFT_TISSUE_WINDOW
+    low, top = (float(value) for value in np.percentile(values, (0.5, 99.9)))
+    # The bright end from what is not background: a small object in much air must not become all white.
+    shown = values[values > low + 0.02 * (top - low)]
+    high = float(np.percentile(shown, 99.5)) if shown.size else float(values.max())
+    return low, max(high, low + 1e-6)
+
+
+def to_grey(values: np.ndarray, window: tuple[float, float]) -> np.ndarray:
+    """uint8 grey values; NaN becomes 0."""
+    scaled = np.clip((values - window[0]) / (window[1] - window[0]), 0, 1)
+    return np.nan_to_num(255 * scaled).astype(np.uint8)
+
+
+def checkerboard(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Squares of the one and of the other in turn."""
+    side = max(1, LONGEST_SIDE_PIXELS // SQUARES_ACROSS)
+    rows, columns = np.indices(first.shape) // side
+    return np.where((rows + columns) % 2 == 0, first, second)
+
+
+_CORNERS = tuple(itertools.product((0, 1), repeat=3))
+
+
+def _sheet(
+    planes: Sequence[Plane], columns: Sequence[str], rows: Sequence[Sequence[np.ndarray]], caption: str
+) -> Image.Image:
+    heading, small = ImageFont.load_default(15), ImageFont.load_default(12)
+    wide = max(NARROWEST_COLUMN_PIXELS, *(row[0].shape[1] for row in rows))
+    tall = [row[0].shape[0] for row in rows]
+    top, bottom = 34, 30 if caption else 0
+    size = (
+        len(columns) * (wide + GAP_PIXELS) + GAP_PIXELS,
+        top + sum(tall) + len(rows) * GAP_PIXELS + bottom,
+    )
+    sheet = Image.new("RGB", size, BACKGROUND)
+    draw = ImageDraw.Draw(sheet)
+    for column, name in enumerate(columns):
+        left = GAP_PIXELS + column * (wide + GAP_PIXELS)
+        draw.text((left + wide / 2, top / 2), name, fill=TEXT, font=heading, anchor="mm")
+        y = top
+        for plane, row, height in zip(planes, rows, tall, strict=True):
+            picture = row[column]
+            x = left + (wide - picture.shape[1]) // 2
+            sheet.paste(Image.fromarray(picture), (x, y))
+            if column == 0:
+                _letters(draw, (x, y, x + picture.shape[1], y + height), plane, small)
+            y += height + GAP_PIXELS
+    if caption:
+        draw.text((GAP_PIXELS, size[1] - bottom / 2 - 3), caption, fill=TEXT, font=small, anchor="lm")
+    return sheet
+
+
+def _letters(
+    draw: ImageDraw.ImageDraw, box: tuple[int, int, int, int], plane: Plane, font: ImageFont.FreeTypeFont
+) -> None:
+    left, top, right, bottom = box
+    middle_x, middle_y = (left + right) / 2, (top + bottom) / 2
+    places = ((left + 4, middle_y, "lm"), (right - 4, middle_y, "rm"), (middle_x, top + 3, "ma"))
+    for letter, (x, y, anchor) in zip(plane.letters, (*places, (middle_x, bottom - 3, "md")), strict=True):
+        draw.text((x, y), letter, fill=MARKS, font=font, anchor=anchor, stroke_width=2, stroke_fill=BACKGROUND)
