@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 import SimpleITK as sitk
@@ -60,20 +62,33 @@ class DisplacementField(Transform):
     def apply_to_points(self, points: np.ndarray) -> np.ndarray:
         return checked_points(points) + self.displacement_at(points)
 
-    def inverse(self, iterations: int = 50, tolerance_mm: float = 1e-3) -> DisplacementField:
+    def inverse(self, iterations: int = 200, tolerance_mm: float = 1e-3) -> DisplacementField:
         """The inverse on the same grid, by fixed point: v <- -u(y + v(y)) (Chen et al., Med. Phys. 2008).
 
         It exists where the field does not fold and, since the grid is the same, inside what the field maps onto it.
         """
-        points = self.geometry.points()
+        inverse = np.empty_like(self.displacement)
+        for slab in _slabs(self.geometry):
+            points = self.geometry.index_to_point(_indices(self.geometry, slab)).reshape(-1, 3)
+            inverse[slab] = self._inverse_at(points, iterations, tolerance_mm).reshape(inverse[slab].shape)
+        return DisplacementField(inverse, self.geometry)
+
+    def _inverse_at(self, points: np.ndarray, iterations: int, tolerance_mm: float) -> np.ndarray:
         inverse = np.zeros_like(points)
+        # The plain iteration diverges where the field more than doubles lengths: there, halve the step.
+        step = np.ones(len(points))
+        last = np.full(len(points), np.inf)
+        open_ = np.arange(len(points))
         for _ in range(iterations):
-            updated = -self.displacement_at(points + inverse)
-            change = float(np.abs(updated - inverse).max())
-            inverse = updated
-            if change < tolerance_mm:
+            error = inverse[open_] + self.displacement_at(points[open_] + inverse[open_])
+            length = np.linalg.norm(error, axis=-1)
+            step[open_] *= np.where(length > last[open_], 0.5, 1.0)
+            last[open_] = length
+            inverse[open_] -= step[open_, None] * error
+            open_ = open_[length > tolerance_mm]
+            if not len(open_):
                 break
-        return DisplacementField(inverse.astype(np.float32), self.geometry)
+        return inverse
 
     def to_sitk(self) -> sitk.Transform:
         return sitk.DisplacementFieldTransform(sitk.Cast(self.to_image(), sitk.sitkVectorFloat64))
@@ -83,17 +98,14 @@ class DisplacementField(Transform):
         return set_geometry(sitk.GetImageFromArray(self.displacement, isVector=True), self.geometry)
 
     def jacobian_determinant(self, onto: Geometry | None = None) -> np.ndarray:
+        """As `Transform.jacobian_determinant`; without `onto` at the field's own voxels."""
         if onto is not None and not self.geometry.same_grid(onto, 1e-6):
             return super().jacobian_determinant(onto)
-        return np.linalg.det(self.jacobian()).astype(np.float32)
-
-    def jacobian(self) -> np.ndarray:
-        """d(x + u)/dx at every voxel, shape (k, j, i, 3, 3): row = component, column = direction of change."""
-        by_index = [
-            np.gradient(self.displacement, axis=axis) if self.displacement.shape[axis] > 1 else 0 * self.displacement
-            for axis in (2, 1, 0)
-        ]
-        return np.eye(3) + np.stack(by_index, axis=-1) @ self._index_per_mm()
+        determinant = np.empty(self.geometry.shape, dtype=np.float32)
+        for slab in _slabs(self.geometry):
+            along_i, along_j, along_k = (self._differences(slab, axis, _central) for axis in (2, 1, 0))
+            determinant[slab] = self._determinant(along_i, along_j, along_k)
+        return determinant
 
     def corner_jacobian_determinants(self) -> np.ndarray:
         """The smallest determinant over the eight corners of one-sided differences, shape (k, j, i).
@@ -102,28 +114,57 @@ class DisplacementField(Transform):
         grid only where all eight are positive (Liu et al., "On finite difference Jacobian computation in deformable
         image registration", IJCV 2024). At the border the side that exists is used.
         """
-        sides = [_one_sided(self.displacement, axis) for axis in (2, 1, 0)]
-        to_mm = self._index_per_mm()
         smallest = np.full(self.geometry.shape, np.inf, dtype=np.float32)
-        for a in sides[0]:
-            for b in sides[1]:
-                for c in sides[2]:
-                    jacobian = np.eye(3) + np.stack([a, b, c], axis=-1) @ to_mm
-                    np.minimum(smallest, np.linalg.det(jacobian), out=smallest)
+        for slab in _slabs(self.geometry):
+            sides = [[self._differences(slab, axis, side) for side in (_forward, _backward)] for axis in (2, 1, 0)]
+            for along_i, along_j, along_k in product(*sides):
+                np.minimum(smallest[slab], self._determinant(along_i, along_j, along_k), out=smallest[slab])
         return smallest
 
-    def _index_per_mm(self) -> np.ndarray:
-        return np.linalg.inv(self.geometry.matrix[:3, :3])
+    def _differences(self, slab: slice, axis: int, difference: Callable) -> np.ndarray:
+        """Change of the displacement from voxel to voxel along an array axis, in a slab of k."""
+        if self.displacement.shape[axis] < 2:
+            return np.zeros_like(self.displacement[slab])
+        if axis != 0:
+            return difference(self.displacement[slab], axis)
+        first = max(slab.start - 1, 0)
+        return difference(self.displacement[first : slab.stop + 1], 0)[slab.start - first :][: slab.stop - slab.start]
+
+    def _determinant(self, along_i: np.ndarray, along_j: np.ndarray, along_k: np.ndarray) -> np.ndarray:
+        # The determinant through spacing and direction: volume that the moved voxel edges span over the volume before.
+        edges = self.geometry.matrix[:3, :3].astype(np.float32)
+        a, b, c = (np.moveaxis(edges[:, n] + along, -1, 0) for n, along in enumerate((along_i, along_j, along_k)))
+        volume = a[0] * (b[1] * c[2] - b[2] * c[1]) + a[1] * (b[2] * c[0] - b[0] * c[2])
+        volume += a[2] * (b[0] * c[1] - b[1] * c[0])
+        return volume / np.float32(np.linalg.det(self.geometry.matrix[:3, :3]))
 
     def __repr__(self) -> str:
         longest = float(np.linalg.norm(self.displacement, axis=-1).max())
         return f"DisplacementField({self.geometry.describe()}, up to {longest:.2f} mm)"
 
 
-def _one_sided(array: np.ndarray, axis: int) -> tuple[np.ndarray, np.ndarray]:
-    if array.shape[axis] < 2:
-        return (np.zeros_like(array),) * 2
+def _slabs(geometry: Geometry, voxels: int = 1 << 20) -> list[slice]:
+    """Ranges of k that hold about `voxels` each, so that temporary arrays stay small beside the field."""
+    count = geometry.size[2]
+    step = max(1, voxels // (geometry.size[0] * geometry.size[1]))
+    return [slice(first, min(first + step, count)) for first in range(0, count, step)]
+
+
+def _indices(geometry: Geometry, slab: slice) -> np.ndarray:
+    """Indices (i, j, k) of the voxels of a slab, shape (k, j, i, 3)."""
+    k, j, i = np.meshgrid(np.arange(slab.start, slab.stop), *map(np.arange, geometry.shape[1:]), indexing="ij")
+    return np.stack([i, j, k], axis=-1)
+
+
+def _central(array: np.ndarray, axis: int) -> np.ndarray:
+    return np.gradient(array, axis=axis)
+
+
+def _forward(array: np.ndarray, axis: int) -> np.ndarray:
     step = np.diff(array, axis=axis)
-    first = np.take(step, [0], axis=axis)
-    last = np.take(step, [-1], axis=axis)
-    return np.concatenate([step, last], axis=axis), np.concatenate([first, step], axis=axis)
+    return np.concatenate([step, np.take(step, [-1], axis=axis)], axis=axis)
+
+
+def _backward(array: np.ndarray, axis: int) -> np.ndarray:
+    step = np.diff(array, axis=axis)
+    return np.concatenate([np.take(step, [0], axis=axis), step], axis=axis)
