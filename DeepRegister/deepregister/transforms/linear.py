@@ -89,3 +89,9 @@ class Rigid(LinearTransform):
         linear = self.linear
         if not np.allclose(linear.T @ linear, np.eye(3), atol=1e-5) or np.linalg.det(linear) < 0:
             raise TransformError("The matrix is not rigid: it scales, shears or mirrors. Use Affine for it.")
+        # The nearest rotation, so that rounding cannot add up over products and inverses until they are refused.
+        left, _, right = np.linalg.svd(linear)
+        matrix = self.matrix.copy()
+        matrix[:3, :3] = left @ right
+        matrix.setflags(write=False)
+        object.__setattr__(self, "matrix", matrix)
