@@ -54,7 +54,8 @@ class Transform(ABC):
             volume: in moving space.
             onto: the grid of the result.
             interpolation: "linear", "nearest", "cubic" (B-spline), or "label" for label maps.
-            fill: value outside the volume; None takes the volume's smallest value (air in CT), for labels 0.
+            fill: value outside the volume; None takes the volume's smallest value (air in CT), with
+                "nearest" and "label" 0.
 
         Returns:
             A volume of the same voxel type as `volume`.
@@ -62,7 +63,7 @@ class Transform(ABC):
         if interpolation not in INTERPOLATIONS:
             raise InputError(f"No interpolation {interpolation!r}. Choose one of: {', '.join(INTERPOLATIONS)}.")
         if fill is None:
-            fill = 0 if interpolation in ("nearest", "label") else float(np.min(volume.data))
+            fill = 0 if interpolation in ("nearest", "label") else float(np.fmin.reduce(volume.data, axis=None))
         image = volume.to_sitk()
         reference = set_geometry(sitk.Image(onto.size, sitk.sitkUInt8), onto)
         resampled = sitk.Resample(
@@ -86,7 +87,10 @@ class Transform(ABC):
         Central differences through spacing and direction, so that flipped and oblique grids measure the same.
         1 keeps volume, below 1 the moving volume shrinks towards the fixed one, at 0 or less space folds.
         """
-        return self.sampled_on(onto).jacobian_determinant()
+        # Across a grid of one voxel there is no difference to take: take it with its neighbours outside.
+        margin = [1 if n == 1 else 0 for n in onto.size]
+        determinant = self.sampled_on(onto.padded(margin)).jacobian_determinant()
+        return determinant[tuple(slice(m, m + n) for m, n in zip(margin[::-1], onto.shape, strict=True))]
 
     def write(self, path: str | os.PathLike) -> None:
         """Write as .h5 or .tfm (ITK transform files), or .nii.gz or .nrrd (a dense field); see `write_transform`."""
@@ -97,7 +101,10 @@ class Transform(ABC):
 
 def checked_points(points: np.ndarray) -> np.ndarray:
     """Points as a float array (..., 3), or an `InputError`."""
-    points = np.asarray(points, dtype=float)
+    try:
+        points = np.asarray(points, dtype=float)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"Points must be rows of three numbers (LPS mm): {error}.") from None
     if points.ndim == 0 or points.shape[-1] != 3:
         raise InputError(f"Points need three coordinates each (LPS mm); this array has shape {points.shape}.")
     return points

@@ -8,7 +8,9 @@ import numpy as np
 import SimpleITK as sitk
 
 from ..errors import TransformError
+from ..geometry import Geometry
 from .base import Transform, checked_points
+from .linear import LinearTransform
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,6 +40,15 @@ class Composite(Transform):
 
     def inverse(self) -> Composite:
         return Composite(tuple(part.inverse() for part in reversed(self.parts)))
+
+    def jacobian_determinant(self, onto: Geometry) -> np.ndarray:
+        *before, last = self.parts
+        if not before:
+            return last.jacobian_determinant(onto)
+        if isinstance(last, LinearTransform):
+            # A constant factor, known exactly; only what comes before it needs differences.
+            return np.float32(np.linalg.det(last.linear)) * Composite(tuple(before)).jacobian_determinant(onto)
+        return super().jacobian_determinant(onto)
 
     def to_sitk(self) -> sitk.Transform:
         composite = sitk.CompositeTransform(3)
