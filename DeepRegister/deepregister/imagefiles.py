@@ -50,8 +50,7 @@ def read_image(path: str | os.PathLike, frame: int | None = None) -> sitk.Image:
         require_scalar_3d(reader.GetDimension(), reader.GetNumberOfComponents(), reader.GetSize(), path.name, frame)
         if reader.HasMetaDataKey("0008|0016") and reader.GetSize()[2] == 1:
             raise InputError(_two_dimensional(path.name, reader.GetSize()[:2]))
-        if path.name.lower().endswith((".nii", ".nii.gz")):
-            _require_complete_nifti(path)
+        require_complete_nifti(path)
         if reader.GetDimension() == 4:
             reader.SetExtractIndex([0, 0, 0, frame or 0])
             reader.SetExtractSize([*reader.GetSize()[:3], 0])
@@ -90,6 +89,30 @@ def require_scalar_3d(
         raise InputError(f"{name} has {dimension} dimensions; registration needs a three-dimensional volume.")
     elif frame not in (None, 0):
         raise InputError(f"{name} is a single volume; there is no frame {frame}.")
+
+
+def require_complete_nifti(path: Path) -> None:
+    """Raise `FileError` if a NIfTI file is cut off: ITK would fill what is missing with zeros."""
+    if not path.name.lower().endswith((".nii", ".nii.gz")):
+        return
+    with path.open("rb") as file:
+        start = file.read(4096)
+        compressed = start.startswith(b"\x1f\x8b")
+        header = zlib.decompressobj(wbits=31).decompress(start, 540) if compressed else start
+        expected = _nifti_bytes(header)
+        if expected is None:
+            return
+        found = file.seek(0, os.SEEK_END)
+        if compressed:
+            # The last four bytes of a whole gzip file are the size of its content, modulo 2^32.
+            file.seek(-4, os.SEEK_END)
+            if int.from_bytes(file.read(), "little") == expected % 2**32:
+                return
+            found = _gzip_bytes(path)
+    if found < expected:
+        raise FileError(
+            f"Cannot read {path}: the file is cut off, it holds {found} of {expected} bytes. Copy or download it again."
+        )
 
 
 def _two_dimensional(name: str, size: Sequence[int]) -> str:
@@ -138,27 +161,6 @@ def _require_even_slices(reader: sitk.ImageSeriesReader, image: sitk.Image, fold
             f"The {count} slices in {folder} are not evenly spaced: neighbours are {steps.min():.3g} to "
             f"{steps.max():.3g} mm apart. Slices are missing, or several volumes share one series. Complete the "
             "series, or load it in 3D Slicer, which resamples it, and save it as .nrrd."
-        )
-
-
-def _require_complete_nifti(path: Path) -> None:
-    with path.open("rb") as file:
-        start = file.read(4096)
-        compressed = start.startswith(b"\x1f\x8b")
-        header = zlib.decompressobj(wbits=31).decompress(start, 540) if compressed else start
-        expected = _nifti_bytes(header)
-        if expected is None:
-            return
-        found = file.seek(0, os.SEEK_END)
-        if compressed:
-            # The last four bytes of a whole gzip file are the size of its content, modulo 2^32.
-            file.seek(-4, os.SEEK_END)
-            if int.from_bytes(file.read(), "little") == expected % 2**32:
-                return
-            found = _gzip_bytes(path)
-    if found < expected:
-        raise FileError(
-            f"Cannot read {path}: the file is cut off, it holds {found} of {expected} bytes. Copy or download it again."
         )
 
 

@@ -9,7 +9,9 @@ import numpy as np
 import SimpleITK as sitk
 
 from ..errors import FileError, TransformError
-from ..volume import Geometry, replacing, write_image
+from ..geometry import Geometry
+from ..imagefiles import require_complete_nifti, write_image
+from ..writing import itk_reason, replacing
 from .base import Transform
 from .composite import Composite
 from .field import DisplacementField
@@ -57,12 +59,13 @@ def read_transform(path: str | os.PathLike) -> Transform:
         raise FileError(f"The transform file {path} does not exist. Check the path.")
     try:
         if path.name.lower().endswith(FIELD_ENDINGS):
+            require_complete_nifti(path)
             return _field_from_image(sitk.ReadImage(str(path)), path.name)
         return from_sitk(sitk.ReadTransform(str(path)))
     except RuntimeError as error:
         raise FileError(
             f"Cannot read {path} as a transform. Known are ITK transform files (.h5, .tfm, .txt, .mat) and dense "
-            f"displacement fields (.nii.gz, .nrrd, .mha). ITK says: {str(error).strip().splitlines()[-1]}"
+            f"displacement fields (.nii.gz, .nrrd, .mha). ITK says: {itk_reason(error)}."
         ) from error
 
 
@@ -79,6 +82,8 @@ def from_sitk(transform: sitk.Transform) -> Transform:
     specific = transform.Downcast()
     if isinstance(specific, sitk.CompositeTransform):
         count = specific.GetNumberOfTransforms()
+        if count == 0:
+            return Rigid.identity()
         parts = tuple(from_sitk(specific.GetNthTransform(n)) for n in reversed(range(count)))
         return parts[0] if count == 1 else Composite(parts)
     if isinstance(specific, sitk.DisplacementFieldTransform):
@@ -122,15 +127,17 @@ def _sampled_bspline(transform: sitk.BSplineTransform) -> DisplacementField:
     geometry = Geometry(
         tuple(size), tuple(extent / (size - 1)), transform.GetTransformDomainOrigin(), tuple(map(tuple, direction))
     )
+    # ITK takes points on the far faces of the domain for outside, where nothing moves: sample a hair inside.
+    hair = 1e-6 * extent
     image = sitk.TransformToDisplacementField(
         transform,
         sitk.sitkVectorFloat64,
         geometry.size,
-        geometry.origin,
-        geometry.spacing,
-        [cosine for row in geometry.direction for cosine in row],
+        (np.asarray(geometry.origin) + direction @ hair).tolist(),
+        ((extent - 2 * hair) / (size - 1)).tolist(),
+        direction.ravel().tolist(),
     )
-    return _field_from_image(image, "B-spline transform")
+    return DisplacementField(sitk.GetArrayFromImage(image).astype(np.float32), geometry)
 
 
 def _flattened(transform: Transform, onto: Geometry | None) -> DisplacementField:
