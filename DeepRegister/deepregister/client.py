@@ -1,0 +1,408 @@
+"""The client of the worker process: starts it, hands it registrations, ends it. Needs neither torch nor Qt.
+
+    with EngineClient() as client:
+        registration = client.register(fixed, moving, Settings(model="affine"), progress=print)
+
+A caller that must not block keeps the `Job` that `submit` returns, and polls it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import deepregister
+
+from .connection import Connection, worker_command, worker_environment
+from .errors import Cancelled, DeepRegisterError, FileError, WorkerError
+from .landmarks import LandmarkPairs
+from .progress import Progress
+from .protocol import PROTOCOL, Devices, Hello, pack, rebuild_error, unpack
+from .result import Registration
+from .settings import Settings
+from .transforms import Transform, read_transform
+from .volume import Volume, as_volume
+
+# A cold start from a slow disk under a virus scanner.
+START_SECONDS = 120.0
+# A cancel is noticed within an iteration; a worker that does not notice it by then is ended.
+CANCEL_GRACE_SECONDS = 10.0
+POLL_SECONDS = 0.02
+
+
+class EngineClient:
+    """Runs registrations in a worker process, which is started at the first need and kept for the next run.
+
+    A worker that died is replaced by a new one at the next run. Use a client from one thread; `Job.cancel` may be
+    called from any.
+
+    Args:
+        command: of the worker; None finds the right Python by itself.
+        environment: variables to set for the worker besides those of this process.
+        log: called with each line that the worker logs, in the thread that polls or waits.
+    """
+
+    def __init__(
+        self,
+        command: Sequence[str] | None = None,
+        environment: Mapping[str, str] | None = None,
+        log: Callable[[str], None] | None = None,
+    ):
+        self.cancel_grace_seconds = CANCEL_GRACE_SECONDS
+        self._command = command
+        self._environment = dict(environment or {})
+        self._log = log
+        self._lock = threading.RLock()
+        self._connection: Connection | None = None
+        self._log_text = ""
+        self._hello: Hello | None = None
+        self._devices: Devices | None = None
+        self._refusal: str | None = None
+        self._obituary = ""
+        self._job: Job | None = None
+        self._jobs = 0
+
+    def __enter__(self) -> EngineClient:
+        self.start()
+        return self
+
+    def __exit__(self, *unused: object) -> None:
+        self.shutdown()
+
+    @property
+    def hello(self) -> Hello | None:
+        """What the running worker said of itself; None while there is none."""
+        self._pump()
+        return self._hello
+
+    @property
+    def devices(self) -> Devices | None:
+        """What the running worker can compute with; None while it is still loading torch, which takes seconds."""
+        self._pump()
+        return self._devices
+
+    @property
+    def pid(self) -> int | None:
+        """The worker's own process id; None while there is none."""
+        return self.hello.pid if self.hello else None
+
+    @property
+    def log_text(self) -> str:
+        """The last lines that the worker logged, also after its end."""
+        return self._connection.log_text if self._connection else self._log_text
+
+    def start(self) -> None:
+        """Start the worker, unless it runs, and wait until it has said hello (not until torch is loaded).
+
+        Raises:
+            WorkerError: it cannot be started, does not answer, or runs another engine than this one.
+        """
+        self._pump()
+        if self._connection is not None:
+            return
+        self._refusal = None
+        command = self._command or worker_command()
+        self._connection = Connection(command, worker_environment(self._environment))
+        try:
+            # A worker that is gone already is noticed below.
+            with contextlib.suppress(OSError):
+                self._connection.send(request="hello", protocol=PROTOCOL, folder=str(self._connection.folder))
+            deadline = time.monotonic() + START_SECONDS
+            while self.hello is None:
+                if self._connection is None:
+                    raise WorkerError(f"The registration process did not start. {self._obituary}")
+                if self._refusal is not None:
+                    raise WorkerError(self._refusal)
+                if time.monotonic() > deadline:
+                    raise WorkerError(
+                        f"The registration process did not answer within {START_SECONDS:.0f} s. "
+                        f"Its command was: {' '.join(command)}.{_tail(self.log_text)}"
+                    )
+                time.sleep(POLL_SECONDS)
+            self._check_engine()
+        except BaseException:
+            self._disconnect(kill=True)
+            raise
+
+    def wait_for_devices(self) -> Devices:
+        """Start the worker if needed and wait until it has loaded torch.
+
+        Raises:
+            WorkerError: it cannot be started, or dies while it loads torch.
+        """
+        self.start()
+        while self.devices is None:
+            if self._connection is None:
+                raise WorkerError(f"The registration process ended while it loaded PyTorch. {self._obituary}")
+            time.sleep(POLL_SECONDS)
+        return self._devices
+
+    def submit(
+        self,
+        fixed: Volume,
+        moving: Volume,
+        settings: Settings | None = None,
+        *,
+        fixed_mask: Volume | None = None,
+        moving_mask: Volume | None = None,
+        initial: Transform | str | os.PathLike | None = None,
+        landmarks: LandmarkPairs | None = None,
+    ) -> Job:
+        """Start a registration and return at once. The arguments are those of `deepregister.register`.
+
+        Raises:
+            WorkerError: another registration is still running, or the worker cannot be started.
+            FileError: the volumes cannot be written to the temporary folder.
+            InputError: an argument that is no volume.
+        """
+        inputs = {
+            "fixed": as_volume(fixed, "fixed volume"),
+            "moving": as_volume(moving, "moving volume"),
+            "settings": settings or Settings(),
+            "fixed_mask": None if fixed_mask is None else as_volume(fixed_mask, "fixed mask"),
+            "moving_mask": None if moving_mask is None else as_volume(moving_mask, "moving mask"),
+            "initial": read_transform(initial) if isinstance(initial, (str, os.PathLike)) else initial,
+            "landmarks": landmarks,
+        }
+        self._pump()
+        if self._job is not None:
+            raise WorkerError(
+                "A registration is still running in this process. Wait for it or cancel it first, "
+                "or use an EngineClient of its own for the second one."
+            )
+        self.start()
+        self._jobs += 1
+        job = Job(self, self._jobs, self._connection.folder / str(self._jobs))
+        try:
+            job._folder.mkdir()
+            packed = pack(inputs, job._folder, "input")
+        except BaseException as error:
+            shutil.rmtree(job._folder, ignore_errors=True)
+            if not isinstance(error, OSError):
+                raise
+            raise FileError(
+                f"Cannot write the volumes to {job._folder}: {error.strerror or error}. Free space there, or set the "
+                "environment variable TMPDIR (on Windows TEMP) to a folder on a larger disk before the start."
+            ) from error
+        self._job = job
+        # A worker that has just died is noticed by the next poll, which ends the job.
+        with contextlib.suppress(OSError):
+            self._connection.send(request="register", job=job._number, folder=str(job._folder), inputs=packed)
+        return job
+
+    def register(
+        self,
+        fixed: Volume,
+        moving: Volume,
+        settings: Settings | None = None,
+        *,
+        fixed_mask: Volume | None = None,
+        moving_mask: Volume | None = None,
+        initial: Transform | str | os.PathLike | None = None,
+        landmarks: LandmarkPairs | None = None,
+        progress: Callable[[Progress], None] | None = None,
+    ) -> Registration:
+        """Run one registration and wait for it; see `submit` and `Job.wait`."""
+        job = self.submit(
+            fixed,
+            moving,
+            settings,
+            fixed_mask=fixed_mask,
+            moving_mask=moving_mask,
+            initial=initial,
+            landmarks=landmarks,
+        )
+        return job.wait(progress)
+
+    def shutdown(self) -> None:
+        """End the worker, in the middle of a run too; that run is then cancelled. The next run starts a new worker."""
+        with self._lock:
+            self._disconnect()
+            if self._job is not None:
+                self._job._finish(Cancelled())
+
+    def _pump(self) -> None:
+        """Act on everything that has come from the worker, without waiting."""
+        with self._lock:
+            connection = self._connection
+            if connection is None:
+                return
+            ended = False
+            while (item := connection.receive()) is not None:
+                kind, content = item
+                if kind == "event":
+                    self._on_event(content)
+                elif kind == "log" and self._log is not None:
+                    self._log(content)
+                elif kind == "end":
+                    # Its last lines must be there before they are quoted.
+                    connection.close()
+                    ended = True
+            if ended:
+                self._obituary = _obituary(connection)
+                self._disconnect()
+                if self._job is not None:
+                    self._job._finish(
+                        WorkerError(
+                            "The registration process ended unexpectedly; nothing was changed. The next run starts a "
+                            f"new one. {self._obituary}"
+                        )
+                    )
+            elif self._job is not None and self._job._overdue():
+                self._disconnect(kill=True)
+                self._job._finish(Cancelled())
+
+    def _on_event(self, event: dict[str, Any]) -> None:
+        name = event.pop("event")
+        job = self._job if self._job is not None and event.get("job") == self._job._number else None
+        if name == "hello":
+            self._hello = Hello(event["pid"], event["version"], event["engine"], event["python"])
+            self._connection.pid = self._hello.pid
+        elif name == "devices":
+            self._devices = Devices.from_dict(event)
+        elif name == "error" and event["job"] is None:
+            self._refusal = event["message"]
+        elif job is not None and name == "progress":
+            del event["job"]
+            job._reports.append(Progress(**event))
+        elif job is not None and name == "error":
+            job._finish(rebuild_error(event["kind"], event["message"]))
+        elif job is not None and name == "result":
+            job._finish(_unpacked(event["registration"], job._folder))
+
+    def _check_engine(self) -> None:
+        hello = self._hello
+        same_file = False
+        with contextlib.suppress(OSError):
+            same_file = Path(hello.engine).samefile(deepregister.__file__)
+        if not same_file or hello.version != deepregister.__version__:
+            raise WorkerError(
+                f"The registration process runs DeepRegister {hello.version} from {hello.engine}, not version "
+                f"{deepregister.__version__} from {deepregister.__file__}. Remove the other copy (in its Python: "
+                "`pip uninstall deepregister`), or unset the PYTHON... variable or path that leads to it."
+            )
+
+    def _disconnect(self, kill: bool = False) -> None:
+        connection, self._connection = self._connection, None
+        self._hello = self._devices = None
+        if connection is not None:
+            connection.close(kill)
+            self._log_text = connection.log_text
+
+
+class Job:
+    """One registration in the worker. Made by `EngineClient.submit`."""
+
+    def __init__(self, client: EngineClient, number: int, folder: Path):
+        self._client = client
+        self._number = number
+        self._folder = folder
+        self._reports: list[Progress] = []
+        self._outcome: Registration | DeepRegisterError | None = None
+        self._cancelled_at: float | None = None
+
+    def poll(self) -> list[Progress]:
+        """The reports that have come since the last call, oldest first; does not wait."""
+        self._client._pump()
+        with self._client._lock:
+            reports, self._reports = self._reports, []
+        return reports
+
+    @property
+    def done(self) -> bool:
+        """Whether it has ended, well or not; does not wait."""
+        self._client._pump()
+        return self._outcome is not None
+
+    def cancel(self) -> None:
+        """Ask the worker to stop; returns at once. A run that has not ended will end with `Cancelled`, soon.
+
+        A worker that does not stop within the client's `cancel_grace_seconds` is ended.
+        """
+        with self._client._lock:
+            if self._outcome is not None or self._cancelled_at is not None:
+                return
+            self._cancelled_at = time.monotonic()
+            with contextlib.suppress(OSError):
+                self._client._connection.send(request="cancel", job=self._number)
+
+    def wait(self, progress: Callable[[Progress], None] | None = None, timeout: float | None = None) -> Registration:
+        """Wait for the end and return the result.
+
+        Args:
+            progress: called with each report. What it raises cancels the run and is raised here.
+            timeout: seconds after which to give up waiting; the run goes on.
+
+        Raises:
+            DeepRegisterError: what the engine raised, of the same class; `Cancelled`; or `WorkerError`.
+            TimeoutError: the time is over.
+        """
+        deadline = None if timeout is None else time.monotonic() + timeout
+        try:
+            done = False
+            while not done:
+                if deadline is not None and time.monotonic() > deadline:
+                    break
+                time.sleep(POLL_SECONDS)
+                # Asked before the reports are fetched, so that none of them is left behind.
+                done = self.done
+                for report in self.poll():
+                    if progress is not None:
+                        progress(report)
+        # Ctrl-C as well: a run that nobody waits for must not go on.
+        except BaseException:
+            self.cancel()
+            while not self.done:
+                time.sleep(POLL_SECONDS)
+            raise
+        if not done:
+            raise TimeoutError(f"The registration has not ended within {timeout:g} s; it goes on.")
+        return self.result()
+
+    def result(self) -> Registration:
+        """The result, waited for if need be; raises as `wait` does."""
+        if not self.done:
+            return self.wait()
+        if isinstance(self._outcome, DeepRegisterError):
+            raise self._outcome
+        return self._outcome
+
+    def _overdue(self) -> bool:
+        waited = None if self._cancelled_at is None else time.monotonic() - self._cancelled_at
+        return waited is not None and waited > self._client.cancel_grace_seconds
+
+    def _finish(self, outcome: Registration | DeepRegisterError) -> None:
+        # A result that crossed the cancel on its way must not change the scene of a user who cancelled.
+        self._outcome = outcome if self._cancelled_at is None else Cancelled()
+        self._client._job = None
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def _unpacked(registration: dict[str, Any], folder: Path) -> Registration | WorkerError:
+    try:
+        return unpack(registration, folder)
+    except (OSError, ValueError, KeyError, TypeError, MemoryError) as error:
+        return WorkerError(f"The result cannot be read from {folder}: {type(error).__name__} {error}. Run it again.")
+
+
+def _obituary(connection: Connection) -> str:
+    code = connection.exit_code
+    name = ""
+    with contextlib.suppress(ValueError, TypeError):
+        name = f", {signal.Signals(-code).name}" if code < 0 else ""
+    advice = (
+        "If memory ran out, close other programs or choose a smaller volume or the quality 'fast'. " if name else ""
+    )
+    return f"{advice}Its exit code was {code}{name}.{_tail(connection.log_text)}"
+
+
+def _tail(log: str) -> str:
+    lines = log.splitlines()[-6:]
+    return " Its last lines were:\n" + "\n".join(lines) if lines else " It logged nothing."
