@@ -60,14 +60,12 @@ class Monitor:
         """Tell the caller that `fraction` (0 to 1) of `stage` is done, and stop if the caller asks for it."""
         self.check()
         self._clock(stage)
-        total = sum(self._shares.values())
-        done = 0.0
-        for name, share in self._shares.items():
-            if name == stage:
-                done += share * min(max(fraction, 0.0), 1.0)
-                break
-            done += share
-        self._highest = max(self._highest, done / total)
+        # A stage without a share takes no part of the whole: it is named, and the bar stays where it is.
+        if stage in self._shares:
+            names = list(self._shares)
+            done = sum(self._shares[name] for name in names[: names.index(stage)])
+            done += self._shares[stage] * min(max(fraction, 0.0), 1.0)
+            self._highest = max(self._highest, done / sum(self._shares.values()))
         if self._progress is not None:
             elapsed = time.monotonic() - self._started
             # Before a few percent are done the estimate would jump about: silence is more honest.
