@@ -5,6 +5,7 @@ Nothing else configures the engine: there is no global state and no settings fil
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
@@ -42,15 +43,20 @@ class Settings:
 
     def __post_init__(self) -> None:
         _one_of("quality", self.quality, QUALITIES)
-        _one_of("device", self.device.split(":")[0], DEVICES)
+        if not isinstance(self.device, str) or not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", self.device):
+            raise InputError(
+                f"The device {self.device!r} does not exist. Choose one of: {', '.join(DEVICES)}, or cuda:N for one "
+                "of several."
+            )
         _one_of("similarity", self.similarity, SIMILARITIES)
         if not isinstance(self.model, str) or not self.model:
             raise InputError(f"The model must be a name, not {self.model!r}. `deepregister models` lists them.")
         if self.field_spacing_mm is not None:
             _positive("field_spacing_mm", self.field_spacing_mm)
         _positive("landmark_sigma_mm", self.landmark_sigma_mm)
+        _whole("seed", self.seed, 0)
         if self.threads is not None:
-            _positive("threads", self.threads)
+            _whole("threads", self.threads, 1)
 
     def to_dict(self) -> dict[str, Any]:
         """A JSON-ready dictionary that `from_dict` turns back into an equal value."""
@@ -59,6 +65,8 @@ class Settings:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Settings:
         """Settings from a dictionary; an unknown key is an `InputError`, so that a typing error cannot pass."""
+        if not isinstance(values, Mapping):
+            raise InputError(f"Settings are names with values, not {values!r}.")
         known = [field.name for field in fields(cls)]
         unknown = sorted(set(values) - set(known))
         if unknown:
@@ -74,3 +82,8 @@ def _one_of(name: str, value: object, choices: tuple[str, ...]) -> None:
 def _positive(name: str, value: object) -> None:
     if not isinstance(value, (int, float)) or isinstance(value, bool) or not 0 < value < float("inf"):
         raise InputError(f"{name} must be a positive number, not {value!r}.")
+
+
+def _whole(name: str, value: object, least: int) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+        raise InputError(f"{name} must be a whole number of at least {least}, not {value!r}.")
