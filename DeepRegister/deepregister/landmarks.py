@@ -26,7 +26,10 @@ class LandmarkPairs:
 
     def __post_init__(self) -> None:
         for side in ("fixed", "moving"):
-            points = np.array(getattr(self, side), dtype=float)
+            try:
+                points = np.array(getattr(self, side), dtype=float)
+            except (TypeError, ValueError) as error:
+                raise InputError(f"The {side} landmarks must be rows of three numbers: {error}.") from None
             if points.ndim != 2 or points.shape[-1] != 3:
                 raise InputError(f"The {side} landmarks must be rows of three coordinates, not shape {points.shape}.")
             if not np.all(np.isfinite(points)):
