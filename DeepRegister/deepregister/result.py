@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -19,7 +20,7 @@ from .volume import Volume
 FORMAT = 1
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Registration:
     """The outcome of `deepregister.register`.
 
@@ -75,6 +76,9 @@ class Registration:
             if self.registered is not None:
                 self.registered.write(aside / "registered.nii.gz")
             (aside / "result.json").write_text(json.dumps(self.summary(), indent=2) + "\n", encoding="utf-8")
+        if self.registered is None:
+            # What an earlier run left under this name is not this result's.
+            (Path(folder) / "registered.nii.gz").unlink(missing_ok=True)
         return Path(folder)
 
     @classmethod
@@ -87,9 +91,16 @@ class Registration:
         folder = Path(folder)
         try:
             summary = json.loads((folder / "result.json").read_text(encoding="utf-8"))
+            if summary["format"] > FORMAT:
+                raise FileError(
+                    f"{folder} holds a result of format {summary['format']}; this version reads up to {FORMAT}. "
+                    "Use a newer DeepRegister."
+                )
             settings = Settings.from_dict(summary["settings"])
             known = {name: summary[name] for name in ("measures", "seconds", "device", "versions", "inputs")}
             warnings = tuple(summary["warnings"])
+        except FileError:
+            raise
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise FileError(f"{folder} does not hold a whole result: result.json: {error}. Run it again.") from error
         registered = folder / "registered.nii.gz"
@@ -104,28 +115,42 @@ class Registration:
 
 
 class filling:
-    """Context manager: a temporary folder whose files move into `folder` together when the block succeeds."""
+    """Context manager: a temporary folder whose files move into `folder` together when the block succeeds.
+
+    A failure leaves `folder` as it was: what it held stays, and it is not made.
+    """
 
     def __init__(self, folder: str | os.PathLike):
         self.folder = Path(folder)
 
     def __enter__(self) -> Path:
         check_writable(self.folder)
-        self.folder.mkdir(parents=True, exist_ok=True)
-        self.aside = Path(tempfile.mkdtemp(prefix=".unfinished-", dir=self.folder))
+        self._made = [path for path in (self.folder, *self.folder.parents) if not path.exists()]
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self.aside = Path(tempfile.mkdtemp(prefix=".unfinished-", dir=self.folder))
+        except OSError as error:
+            raise FileError(f"Cannot write into {self.folder}: {error.strerror}. Choose another folder.") from error
         return self.aside
 
     def __exit__(self, kind, error, trace) -> None:
         try:
             if error is None:
                 for path in sorted(self.aside.iterdir()):
-                    os.replace(path, self.folder / path.name)
+                    path.replace(self.folder / path.name)
+                return
         except OSError as reason:
-            raise FileError(f"Cannot write into {self.folder}: {reason.strerror}.") from reason
+            error = reason
         finally:
             shutil.rmtree(self.aside, ignore_errors=True)
+        for path in self._made:
+            with contextlib.suppress(OSError):
+                path.rmdir()
         if isinstance(error, OSError):
-            raise FileError(f"Cannot write into {self.folder}: {error.strerror or error}. Free space?") from error
+            raise FileError(
+                f"Cannot write into {self.folder}: {error.strerror or error}. Check that the disk is not full and that "
+                "the folder can be written."
+            ) from error
 
 
 def check_writable(folder: str | os.PathLike) -> None:
@@ -145,4 +170,4 @@ def check_writable(folder: str | os.PathLike) -> None:
             f"Cannot write into {existing}: {error.strerror}. Choose a folder that you may write to."
         ) from error
     os.close(handle)
-    os.unlink(name)
+    Path(name).unlink()
