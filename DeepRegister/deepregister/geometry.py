@@ -16,6 +16,11 @@ from .errors import GeometryError
 # Header files keep direction cosines in six or so digits; ITK itself repairs up to 1e-4 or refuses.
 ORTHONORMAL_TOLERANCE = 1e-3
 
+TILT_REMEDY = (
+    "as after a tilted CT gantry or a sheared header. Resample it onto a straight grid first: in 3D Slicer load it "
+    "with the acquisition geometry regularised and harden that transform, or use `dcm2niix`, which corrects the tilt."
+)
+
 
 @dataclass(frozen=True)
 class Geometry:
@@ -151,9 +156,7 @@ def _orthonormal(axes: np.ndarray) -> np.ndarray:
     left, singular, right = np.linalg.svd(axes)
     if np.abs(axes.T @ axes - np.eye(3)).max() > ORTHONORMAL_TOLERANCE:
         raise GeometryError(
-            f"The image axes are not at right angles (direction {np.round(axes, 4).tolist()}), as after a tilted CT "
-            "gantry or a sheared header. Resample it onto a straight grid first: in 3D Slicer load it with the "
-            "acquisition geometry regularised and harden that transform, or use `dcm2niix`, which corrects the tilt."
+            f"The image axes are not at right angles (direction {np.round(axes, 4).tolist()}), {TILT_REMEDY}"
         )
     # The nearest rotation: rounding in headers must not accumulate into points.
     return axes if np.allclose(singular, 1, rtol=0, atol=1e-12) else left @ right

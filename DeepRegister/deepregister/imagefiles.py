@@ -18,6 +18,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from .errors import FileError, GeometryError, InputError
+from .geometry import TILT_REMEDY
 from .writing import itk_reason, replacing
 
 # How far a DICOM slice may lie from where even spacing puts it, as a share of that spacing: scanners round positions.
@@ -33,7 +34,7 @@ def read_image(path: str | os.PathLike, frame: int | None = None) -> sitk.Image:
 
     Raises:
         FileError: the path is missing, or ITK cannot read it, or it is incomplete.
-        GeometryError: the slices of a DICOM series are tilted against each other or unevenly spaced.
+        GeometryError: its axes are not at right angles, or the slices of a DICOM series are unevenly spaced.
         InputError: it is not one scalar three-dimensional image.
     """
     path = Path(path)
@@ -56,7 +57,7 @@ def read_image(path: str | os.PathLike, frame: int | None = None) -> sitk.Image:
             reader.SetExtractSize([*reader.GetSize()[:3], 0])
         return reader.Execute()
     except RuntimeError as error:
-        raise FileError(_reading_failed(path, error)) from error
+        raise _reading_failed(path, error) from error
 
 
 def write_image(image: sitk.Image, path: str | os.PathLike) -> None:
@@ -139,7 +140,7 @@ def _read_dicom_folder(folder: Path) -> sitk.Image:
     try:
         image = reader.Execute()
     except RuntimeError as error:
-        raise FileError(_reading_failed(folder, error)) from error
+        raise _reading_failed(folder, error) from error
     require_scalar_3d(image.GetDimension(), image.GetNumberOfComponentsPerPixel(), image.GetSize(), folder.name)
     if image.GetSize()[2] == 1:
         raise InputError(_two_dimensional(folder.name, image.GetSize()[:2]))
@@ -192,10 +193,7 @@ def _gzip_bytes(path: Path) -> int:
     return found
 
 
-def _reading_failed(path: Path, error: Exception) -> str:
+def _reading_failed(path: Path, error: Exception) -> InputError:
     if "orthonormal" in str(error):
-        return (
-            f"Cannot read {path}: its axes are not at right angles (a tilted CT gantry or a sheared header). "
-            "Resample it onto a straight grid first, for example by hardening its acquisition transform in 3D Slicer."
-        )
-    return f"Cannot read {path}: {itk_reason(error)}. Check that it is a complete image file of a kind ITK knows."
+        return GeometryError(f"Cannot read {path}: its axes are not at right angles, {TILT_REMEDY}")
+    return FileError(f"Cannot read {path}: {itk_reason(error)}. Check that it is a complete image file ITK can read.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ from .composite import Composite
 from .field import DisplacementField
 from .linear import Affine, LinearTransform, Rigid
 
-TRANSFORM_ENDINGS = (".h5", ".hdf5", ".tfm", ".txt", ".mat", ".xfm")
+TRANSFORM_ENDINGS = (".h5", ".hdf5", ".tfm", ".txt")
 FIELD_ENDINGS = (".nii", ".nii.gz", ".nrrd", ".nhdr", ".mha", ".mhd")
 
 
@@ -26,20 +27,27 @@ def write_transform(transform: Transform, path: str | os.PathLike, onto: Geometr
 
     Args:
         transform: any transform.
-        path: .h5 or .tfm keep every kind as it is; .nii.gz, .nrrd and .mha hold one dense field, LPS mm.
+        path: .h5 or .tfm keep every kind as it is, .mat a linear one; .nii.gz, .nrrd and .mha hold one dense field,
+            LPS mm.
         onto: grid of that dense field; None takes the grid of the transform's own displacement field.
 
     Raises:
         FileError: an ending that names no format, or a place that cannot be written.
-        TransformError: a linear transform was to be written as a dense field without `onto`.
+        TransformError: a linear transform was to be written as a dense field without `onto`, or another as .mat.
     """
     path = Path(path)
     name = path.name.lower()
     if name.endswith(FIELD_ENDINGS):
         write_image(_flattened(transform, onto).to_image(), path)
     elif name.endswith(TRANSFORM_ENDINGS):
-        with replacing(path) as temporary:
-            sitk.WriteTransform(transform.to_sitk(), str(temporary))
+        with replacing(path) as aside:
+            sitk.WriteTransform(transform.to_sitk(), str(aside))
+    elif name.endswith(".mat"):
+        # ITK writes anything else into a .mat file, too, but cannot read it back.
+        if not isinstance(transform, LinearTransform):
+            raise TransformError(f"{path.name}: a .mat file holds one linear transform only. Use .h5 or .tfm.")
+        with replacing(path) as aside:
+            sitk.WriteTransform(transform.to_sitk(), str(aside))
     else:
         raise FileError(
             f"{path.name}: no transform format has this ending. Use .h5 or .tfm for any transform, "
@@ -57,6 +65,8 @@ def read_transform(path: str | os.PathLike) -> Transform:
     path = Path(path)
     if not path.is_file():
         raise FileError(f"The transform file {path} does not exist. Check the path.")
+    if path.name.lower().endswith((".tfm", ".txt", ".xfm")):
+        _require_one_transform(path)
     try:
         if path.name.lower().endswith(FIELD_ENDINGS):
             require_complete_nifti(path)
@@ -96,6 +106,16 @@ def from_sitk(transform: sitk.Transform) -> Transform:
         f"A transform of kind {specific.GetName()} cannot be used here. "
         "Convert it to a displacement field first, for example in 3D Slicer's Transforms module."
     )
+
+
+def _require_one_transform(path: Path) -> None:
+    # SimpleITK takes the first of several and only prints a warning: the map would be a wrong one.
+    kinds = re.findall(r"^\s*(?:Transform:|Transform_Type\s*=)\s*(\w+)", path.read_text(errors="replace"), re.MULTILINE)
+    if len(kinds) > 1 and not kinds[0].startswith("Composite"):
+        raise TransformError(
+            f"{path.name} holds {len(kinds)} transforms that are not joined into one. Load it in 3D Slicer or with "
+            "ITK, combine them into a composite transform in the order you mean, and save that as .h5."
+        )
 
 
 def _linear(transform: sitk.Transform) -> LinearTransform:
