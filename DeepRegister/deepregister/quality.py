@@ -1,0 +1,120 @@
+"""How good a registration is: folding, volume change, landmark error, overlap. Numpy alone, no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from .errors import InputError
+from .landmarks import LandmarkPairs
+from .transforms import Composite, DisplacementField, LinearTransform, Transform
+from .volume import Geometry
+
+
+def landmark_errors(pairs: LandmarkPairs, transform: Transform | None = None) -> np.ndarray:
+    """Target registration error of each pair in mm, (n,): how far a fixed landmark lands from its partner.
+
+    Args:
+        pairs: the landmarks.
+        transform: fixed to moving; None measures before registration.
+    """
+    mapped = pairs.fixed if transform is None else transform.apply_to_points(pairs.fixed)
+    return np.linalg.norm(mapped - pairs.moving, axis=1)
+
+
+def dice(a: np.ndarray, b: np.ndarray, labels: Sequence[int] | None = None) -> dict[int, float]:
+    """Dice overlap of each label of two label maps on one grid, 0 to 1.
+
+    Args:
+        a, b: integer arrays of one shape.
+        labels: which to compare; None takes all but 0 that occur in either.
+
+    Returns:
+        By label; a label that is on neither side is left out.
+    """
+    a, b = np.asarray(a), np.asarray(b)
+    if a.shape != b.shape:
+        raise InputError(
+            f"Label maps of shapes {a.shape} and {b.shape} cannot be compared: resample one onto the other."
+        )
+    if labels is None:
+        labels = [int(label) for label in np.union1d(np.unique(a), np.unique(b)) if label != 0]
+    # One pass over the voxels for all labels.
+    table = np.unique(np.concatenate([np.asarray(labels, dtype=np.int64), [0]]))
+    known_a, known_b = (np.where(np.isin(x, table), x, 0).astype(np.int64) for x in (a, b))
+    index_a, index_b = np.searchsorted(table, known_a).ravel(), np.searchsorted(table, known_b).ravel()
+    count_a, count_b = (np.bincount(index, minlength=len(table)) for index in (index_a, index_b))
+    both = np.bincount(index_a[index_a == index_b], minlength=len(table))
+    result = {}
+    for label in labels:
+        place = int(np.searchsorted(table, label))
+        total = int(count_a[place] + count_b[place])
+        if total:
+            result[int(label)] = 2 * int(both[place]) / total
+    return result
+
+
+def folding(field: DisplacementField) -> dict[str, float]:
+    """Folding and volume change of a dense field at its own voxels.
+
+    Returns:
+        "folded_fraction": share of voxels whose Jacobian determinant is not positive by central differences or at
+        any of the eight corners of one-sided differences; "jacobian_min", "jacobian_max": of the central
+        determinant; "jacobian_log_std": standard deviation of its logarithm (SDlogJ) where the field moves anything.
+    """
+    central = field.jacobian_determinant()
+    corner = field.corner_jacobian_determinants()
+    moving = np.linalg.norm(field.displacement, axis=-1) > 0.01
+    logarithm = np.log(np.clip(central[moving], 1e-3, None))
+    return {
+        "folded_fraction": float(np.mean((central <= 0) | (corner <= 0))),
+        "jacobian_min": float(min(central.min(), corner.min())),
+        "jacobian_max": float(central.max()),
+        "jacobian_log_std": float(logarithm.std()) if len(logarithm) else 0.0,
+    }
+
+
+def displacement(transform: Transform, over: Geometry, samples: int = 20_000) -> dict[str, float]:
+    """How far the transform moves the points of a volume, mm."""
+    step = max(1, round((np.prod(over.size) / samples) ** (1 / 3)))
+    index = np.stack(np.meshgrid(*(np.arange(0, n, step) for n in over.size), indexing="ij"), -1).reshape(-1, 3)
+    points = over.index_to_point(index)
+    moved = np.linalg.norm(transform.apply_to_points(points) - points, axis=1)
+    return {"displacement_mean_mm": float(moved.mean()), "displacement_max_mm": float(moved.max())}
+
+
+def inverse_error(transform: Transform, inverse: Transform, over: Geometry, samples: int = 20_000) -> dict[str, float]:
+    """How far there and back misses the start, mm, over a sample of a volume's voxels."""
+    step = max(1, round((np.prod(over.size) / samples) ** (1 / 3)))
+    index = np.stack(np.meshgrid(*(np.arange(0, n, step) for n in over.size), indexing="ij"), -1).reshape(-1, 3)
+    points = over.index_to_point(index)
+    missed = np.linalg.norm(inverse.apply_to_points(transform.apply_to_points(points)) - points, axis=1)
+    return {"inverse_error_mean_mm": float(missed.mean()), "inverse_error_max_mm": float(missed.max())}
+
+
+def measure(
+    transform: Transform, inverse: Transform, fixed: Geometry, landmarks: LandmarkPairs | None = None
+) -> dict[str, Any]:
+    """All that can be said of a transform without looking at the images, JSON-ready.
+
+    Args:
+        transform: fixed to moving.
+        inverse: moving to fixed.
+        fixed: the fixed volume's grid.
+        landmarks: pairs to measure the target registration error with.
+    """
+    result: dict[str, Any] = {**displacement(transform, fixed), **inverse_error(transform, inverse, fixed)}
+    if not isinstance(transform, LinearTransform):
+        parts = transform.parts if isinstance(transform, Composite) else (transform,)
+        fields = [folding(part) for part in parts if isinstance(part, DisplacementField)]
+        for each in fields:
+            result.update(each)
+    if landmarks is not None:
+        before, after = landmark_errors(landmarks), landmark_errors(landmarks, transform)
+        for name, errors in (("before", before), ("after", after)):
+            result[f"tre_{name}_mean_mm"] = float(errors.mean())
+            result[f"tre_{name}_median_mm"] = float(np.median(errors))
+            result[f"tre_{name}_max_mm"] = float(errors.max())
+    return result

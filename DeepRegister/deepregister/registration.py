@@ -1,0 +1,295 @@
+"""The journey itself: two volumes in, one transform out. Prepare, align, deform, invert, measure."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+
+import numpy as np
+import SimpleITK as sitk
+import torch
+
+from . import __version__, quality
+from .devices import choose_device, describe_device, free_memory
+from .errors import InputError, ResourceError
+from .landmarks import LandmarkPairs
+from .models.instance import pyramid, split_start
+from .models.registry import Card, find_model, load_model
+from .preparation import Pair, Prepared, check_overlap, describe_inputs, prepare
+from .progress import Monitor, Progress
+from .resources import Estimate, estimate
+from .result import Registration
+from .settings import Settings
+from .similarity.lncc import LocalCorrelation
+from .spatial import field_from_mm, field_to_mm, invert
+from .transforms import Composite, DisplacementField, LinearTransform, Transform, read_transform
+from .volume import Geometry, Volume, as_volume
+
+Image = Volume | sitk.Image | str | os.PathLike
+# What each stage is expected to take of the whole, for the progress bar.
+SHARES = {
+    "linear": {"prepare": 0.1, "align": 0.75, "inverse": 0.01, "measure": 0.14},
+    "deformable": {"prepare": 0.05, "align": 0.2, "deform": 0.55, "inverse": 0.1, "measure": 0.1},
+}
+AUTO = "deformable"
+LEAST_GRID = 16
+
+
+def register(
+    fixed: Image,
+    moving: Image,
+    model: str = "auto",
+    *,
+    quality: str = "balanced",
+    device: str = "auto",
+    fixed_mask: Image | None = None,
+    moving_mask: Image | None = None,
+    initial: Transform | str | os.PathLike | None = None,
+    landmarks: LandmarkPairs | None = None,
+    settings: Settings | None = None,
+    models_dir: str | os.PathLike | None = None,
+    progress: Callable[[Progress], None] | None = None,
+    cancelled: Callable[[], bool] | None = None,
+) -> Registration:
+    """Register `moving` to `fixed`.
+
+    Args:
+        fixed, moving: a file, a DICOM folder, a SimpleITK image or a `Volume`; any size, spacing and orientation.
+        model: a model type as `deepregister models` lists it; "auto" bends the volume where that helps and falls back
+            to affine where it does not.
+        quality: "fast", "balanced" or "accurate".
+        device: "auto", "cpu", "cuda", "cuda:N" or "mps".
+        fixed_mask, moving_mask: cost masks, 0 where voxels must not count (a resection, metal, missing tissue).
+        initial: a transform, fixed to moving, to start from, or a file of one: a linear one is improved, a dense one is
+            taken as it is and deformed further.
+        landmarks: pairs that the result should respect; `Settings.landmark_sigma_mm` says how exactly.
+        settings: everything at once; then `model`, `quality` and `device` must be left alone.
+        models_dir: a folder of further models.
+        progress: called with each `Progress`.
+        cancelled: asked in every iteration; True ends the run with `Cancelled`.
+
+    Returns:
+        The transform from fixed to moving space (LPS mm), its inverse, the registered volume and quality measures.
+
+    Raises:
+        DeepRegisterError: with a message for the user; see `deepregister.errors`.
+    """
+    if settings is None:
+        settings = Settings(model=model, quality=quality, device=device)
+    elif (model, quality, device) != ("auto", "balanced", "auto"):
+        raise InputError("Give either `settings` or `model`, `quality` and `device`, not both.")
+    if landmarks is not None and not isinstance(landmarks, LandmarkPairs):
+        raise InputError(f"Landmarks must be LandmarkPairs(fixed, moving) in LPS mm, not {type(landmarks).__name__}.")
+    card = find_model(AUTO if settings.model == "auto" else settings.model, models_dir)
+    compute = choose_device(settings.device)
+    monitor = Monitor(progress, cancelled, SHARES["deformable" if card.transform == "deformable" else "linear"])
+
+    monitor.report("prepare", 0.0, "Reading")
+    fixed_volume, moving_volume = as_volume(fixed, "fixed image"), as_volume(moving, "moving image")
+    masks = [None if mask is None else as_volume(mask, "mask") for mask in (fixed_mask, moving_mask)]
+    start = read_transform(initial) if isinstance(initial, (str, os.PathLike)) else initial
+    if start is None:
+        check_overlap(fixed_volume.geometry, moving_volume.geometry, (fixed_volume.name, moving_volume.name))
+    monitor.report("prepare", 0.4, "Preparing intensities")
+    fixed_side, fixed_warnings = prepare(fixed_volume, masks[0])
+    moving_side, moving_warnings = prepare(moving_volume, masks[1])
+    pair = Pair(fixed_side, moving_side, landmarks)
+    warnings = fixed_warnings + moving_warnings
+
+    run_settings, compute, expected = _within_memory(pair, card, settings, compute, warnings)
+    monitor.report("prepare", 1.0, f"This will take {expected.describe()}")
+    with _threads(settings.threads):
+        try:
+            transform, ran = _journey(pair, card, start, run_settings, compute, monitor, warnings)
+        except torch.OutOfMemoryError:
+            if compute.type == "cpu":
+                raise ResourceError(
+                    f"Memory ran out. Close other programs, or set a coarser field spacing than "
+                    f"{run_settings.field_spacing_mm or 'the automatic one'} mm."
+                ) from None
+            warnings.append(f"{describe_device(compute)} ran out of memory; the CPU computed instead.")
+            compute = torch.device("cpu")
+            transform, ran = _journey(pair, card, start, run_settings, compute, monitor, warnings)
+
+        monitor.report("inverse", 0.0, "Inverting")
+        inverse = invert_transform(transform, compute)
+        monitor.report("measure", 0.0, "Measuring")
+        measures = _measures(pair, transform, inverse, start, fixed_volume.geometry, landmarks, compute)
+    if measures["similarity_after"] < measures["similarity_before"]:
+        warnings.append(
+            f"The similarity fell from {measures['similarity_before']:.3f} to {measures['similarity_after']:.3f}: "
+            "look at the result before you use it, or give an initial transform or landmarks."
+        )
+    measures.update(estimated_memory_bytes=expected.memory_bytes, estimated_seconds=round(expected.seconds, 1))
+    monitor.report("measure", 0.6, "Resampling the moving volume")
+    registered = transform.resample(moving_volume, fixed_volume.geometry)
+    monitor.report("measure", 1.0, "Done")
+    monitor.finish()
+    return Registration(
+        transform=transform,
+        inverse=inverse,
+        registered=registered,
+        settings=replace(run_settings, model=ran),
+        measures=measures,
+        seconds=dict(monitor.seconds),
+        device=describe_device(compute),
+        warnings=tuple(warnings),
+        versions=versions(),
+        inputs={
+            **describe_inputs(fixed=fixed_volume, moving=moving_volume, fixed_mask=masks[0], moving_mask=masks[1]),
+            "asked_model": settings.model,
+            "initial": None if start is None else repr(start),
+            "landmark_pairs": 0 if landmarks is None else len(landmarks),
+        },
+    )
+
+
+def _journey(
+    pair: Pair,
+    card: Card,
+    start: Transform | None,
+    settings: Settings,
+    device: torch.device,
+    monitor: Monitor,
+    warnings: list[str],
+) -> tuple[Transform, str]:
+    """Align, then deform where the model does; returns the transform and the name of the model that made it."""
+    if card.transform != "deformable":
+        return load_model(card).run(pair, start, settings, device, monitor), card.name
+    dense_start = start is not None and split_start(start)[1] is not None
+    if dense_start:
+        aligned = start
+    else:
+        aligned = load_model(find_model("affine")).run(pair, start, settings, device, monitor)
+    monitor.report("deform", 0.0, "Deforming")
+    deformed = load_model(card).run(pair, aligned, settings, device, monitor)
+    if settings.model == "auto" and not dense_start:
+        reason = _why_not(pair, aligned, deformed, device)
+        if reason:
+            warnings.append(f"Only the affine part was kept: {reason}.")
+            return aligned, "affine"
+    return deformed, card.name
+
+
+def _why_not(pair: Pair, aligned: Transform, deformed: Transform, device: torch.device) -> str | None:
+    """Why bending the volume did not help, or None where it did."""
+    before, after = similarity(pair, aligned, device), similarity(pair, deformed, device)
+    if after <= before:
+        return f"bending the volume did not raise the similarity ({before:.3f} to {after:.3f})"
+    folds = max(quality.folding(p)["folded_fraction"] for p in deformed.parts if isinstance(p, DisplacementField))
+    return f"the field folds in {folds:.2%} of its voxels" if folds else None
+
+
+def invert_transform(transform: Transform, device: torch.device) -> Transform:
+    """The inverse, dense parts by fixed point on `device` on their own grids."""
+    if isinstance(transform, Composite):
+        return Composite(tuple(invert_transform(part, device) for part in reversed(transform.parts)))
+    if isinstance(transform, DisplacementField):
+        with torch.inference_mode():
+            field = invert(field_from_mm(transform.displacement, transform.geometry, device))
+            return DisplacementField(field_to_mm(field, transform.geometry), transform.geometry)
+    return transform.inverse()
+
+
+def similarity(pair: Pair, transform: Transform, device: torch.device, voxels: int = 400_000) -> float:
+    """Mean squared local correlation over the fixed content, 0 to 1, after resampling through `transform`."""
+    content = pair.fixed.content
+    spacing = max((float(np.prod(content.extent_mm)) / voxels) ** (1 / 3), float(min(content.spacing)))
+    grid = content.with_spacing((spacing,) * 3)
+    identity = LinearTransform.identity()
+
+    def on_grid(side: Prepared, through: Transform) -> list[torch.Tensor]:
+        reduced = side.reduced(spacing)
+        weight = reduced.weight or Volume(np.ones(reduced.geometry.shape, np.float32), reduced.geometry)
+        return [
+            torch.as_tensor(through.resample(volume, grid, fill=0.0).data, device=device)[None, None]
+            for volume in (reduced.image, weight)
+        ]
+
+    fixed, fixed_weight = on_grid(pair.fixed, identity)
+    moving, moving_weight = on_grid(pair.moving, transform)
+    with torch.inference_mode():
+        return LocalCorrelation(fixed, 2, fixed_weight).value_and_gradient(moving, moving_weight, False)[0]
+
+
+def _measures(
+    pair: Pair,
+    transform: Transform,
+    inverse: Transform,
+    start: Transform | None,
+    fixed: Geometry,
+    landmarks: LandmarkPairs | None,
+    device: torch.device,
+) -> dict[str, float]:
+    return {
+        "similarity_before": similarity(pair, start or LinearTransform.identity(), device),
+        "similarity_after": similarity(pair, transform, device),
+        **quality.measure(transform, inverse, fixed, landmarks),
+    }
+
+
+def _within_memory(
+    pair: Pair, card: Card, settings: Settings, device: torch.device, warnings: list[str]
+) -> tuple[Settings, torch.device, Estimate]:
+    """Settings and device that fit the memory there is: a coarser field, or the CPU, and a warning that says so."""
+
+    def needed(trial: Settings) -> Estimate:
+        levels = pyramid(pair.fixed, trial) if card.transform == "deformable" else []
+        work = sum(level.voxels * level.iterations for level in levels)
+        finest = levels[-1].voxels if levels else 0
+        sides = pair.fixed.geometry, pair.moving.geometry
+        return estimate(*sides, finest, work, settings.similarity, device.type == "cpu")
+
+    trial, expected = settings, needed(settings)
+    free = free_memory(device)
+    if free is None or expected.memory_bytes <= free:
+        return trial, device, expected
+    if device.type != "cpu":
+        warnings.append(
+            f"{describe_device(device)} has too little free memory ({free / 1e9:.1f} GB); the CPU computes."
+        )
+        return _within_memory(pair, card, settings, torch.device("cpu"), warnings)
+    while card.transform == "deformable":
+        levels = pyramid(pair.fixed, trial)
+        spacing = 1.26 * float(min(levels[-1].geometry.spacing))
+        if min(levels[-1].geometry.size) < LEAST_GRID:
+            break
+        trial = replace(trial, field_spacing_mm=spacing)
+        expected = needed(trial)
+        if expected.memory_bytes <= free:
+            warnings.append(
+                f"Memory is short ({free / 1e9:.1f} GB free): the field is computed at {spacing:.1f} mm, more coarsely "
+                "than the quality asks for."
+            )
+            return trial, device, expected
+    raise ResourceError(
+        f"This pair needs {expected.memory_bytes / 1e9:.1f} GB of memory even at the coarsest grid, and "
+        f"{free / 1e9:.1f} GB are free. Close other programs or crop the volumes."
+    )
+
+
+@contextmanager
+def _threads(count: int | None) -> Iterator[None]:
+    """`count` CPU threads inside the block; torch's number is one for the whole process, so it is put back."""
+    before = torch.get_num_threads()
+    if count is not None:
+        torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def versions() -> dict[str, str]:
+    """Versions of the engine and of what its results depend on."""
+    return {
+        "deepregister": __version__,
+        "torch": torch.__version__,
+        "SimpleITK": sitk.Version.VersionString(),
+        "numpy": np.__version__,
+        "python": platform.python_version(),
+        "system": f"{platform.system()} {platform.machine()}",
+    }

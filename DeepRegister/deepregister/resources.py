@@ -1,0 +1,79 @@
+"""What a run will need and what the machine has: memory and time, estimated before the start."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from .volume import Geometry
+
+# Measured peaks of the engine beside the images themselves (Testing/benchmarks/memory.py): bytes for each voxel of the
+# finest grid, bytes for each voxel of an input, and what torch itself takes.
+BYTES_PER_GRID_VOXEL = {"lncc": 220, "mind": 420, "auto": 220}
+BYTES_PER_INPUT_VOXEL = 14
+BYTES_AT_REST = 500_000_000
+# One voxel and iteration of the optimiser on one CPU core; only good enough to say seconds, minutes or hours.
+SECONDS_PER_VOXEL_ITERATION = 2e-7
+GPU_SPEEDUP = 30.0
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a run is expected to take."""
+
+    memory_bytes: int
+    seconds: float
+
+    def describe(self) -> str:
+        """One line for the user."""
+        return f"about {self.memory_bytes / 1e9:.1f} GB of memory and {_duration(self.seconds)}"
+
+
+def estimate(
+    fixed: Geometry, moving: Geometry, grid_voxels: int, voxel_iterations: float, similarity: str, on_cpu: bool
+) -> Estimate:
+    """Memory and time of a run.
+
+    Args:
+        fixed, moving: grids of the inputs.
+        grid_voxels: voxels of the finest grid of the field, 0 for a linear model.
+        voxel_iterations: voxels times iterations over all levels.
+        similarity: of the settings.
+        on_cpu: whether the CPU computes.
+    """
+    inputs = int(np.prod(fixed.size) + np.prod(moving.size))
+    memory = BYTES_AT_REST + BYTES_PER_INPUT_VOXEL * inputs + BYTES_PER_GRID_VOXEL[similarity] * grid_voxels
+    cores = os.cpu_count() or 1
+    speed = min(cores, 8) if on_cpu else GPU_SPEEDUP
+    # Reading, aligning and resampling once, then the optimiser.
+    seconds = 2.0 + 4e-8 * inputs + SECONDS_PER_VOXEL_ITERATION * voxel_iterations / speed
+    return Estimate(memory, seconds)
+
+
+def available_memory() -> int | None:
+    """Bytes of main memory that can still be taken, or None where the system does not say."""
+    try:
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+        free = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable"))
+    except (OSError, StopIteration, ValueError):
+        return None
+    return min([free, *_container_memory()])
+
+
+def _container_memory() -> list[int]:
+    """What a container's limit leaves: /proc/meminfo shows the whole machine there."""
+    try:
+        limit = Path("/sys/fs/cgroup/memory.max").read_text(encoding="ascii").strip()
+        used = Path("/sys/fs/cgroup/memory.current").read_text(encoding="ascii").strip()
+        return [int(limit) - int(used)]
+    except (OSError, ValueError):
+        return []
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{max(1, round(seconds))} s"
+    return f"{round(seconds / 60)} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

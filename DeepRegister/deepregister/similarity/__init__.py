@@ -1,0 +1,1 @@
+"""Measures of how well two images match, on torch tensors."""
