@@ -40,7 +40,7 @@ class WorkerError(DeepRegisterError):
     """The worker process could not be started, broke the protocol, or died."""
 
 
-class Cancelled(DeepRegisterError):
+class Cancelled(DeepRegisterError):  # noqa: N818 - being asked to stop is no error
     """The user asked to stop. Nothing was written or changed."""
 
     def __init__(self, message: str = "Cancelled: nothing was changed."):
