@@ -99,7 +99,10 @@ def require_complete_nifti(path: Path) -> None:
     with path.open("rb") as file:
         start = file.read(4096)
         compressed = start.startswith(b"\x1f\x8b")
-        header = zlib.decompressobj(wbits=31).decompress(start, 540) if compressed else start
+        try:
+            header = zlib.decompressobj(wbits=31).decompress(start, 348) if compressed else start
+        except zlib.error:
+            return
         expected = _nifti_bytes(header)
         if expected is None:
             return
@@ -167,19 +170,13 @@ def _require_even_slices(reader: sitk.ImageSeriesReader, image: sitk.Image, fold
 
 def _nifti_bytes(header: bytes) -> int | None:
     """Bytes that the header says a single-file NIfTI has before compression; None for anything else."""
-    for order in "<>":
-        if header[344:347] == b"n+1" and struct.unpack_from(f"{order}i", header)[0] == 348:
-            dimensions = struct.unpack_from(f"{order}8h", header, 40)
-            bits = struct.unpack_from(f"{order}h", header, 72)[0]
-            start = struct.unpack_from(f"{order}f", header, 108)[0]
-        elif header[4:7] == b"n+2" and len(header) >= 540 and struct.unpack_from(f"{order}i", header)[0] == 540:
-            dimensions = struct.unpack_from(f"{order}8q", header, 16)
-            bits = struct.unpack_from(f"{order}h", header, 14)[0]
-            start = struct.unpack_from(f"{order}q", header, 168)[0]
-        else:
-            continue
-        return int(start) + math.prod(dimensions[1 : 1 + dimensions[0]]) * bits // 8
-    return None
+    if header[344:347] != b"n+1":
+        return None
+    order = "<" if header[0] == 348 % 256 else ">"
+    dimensions = struct.unpack_from(f"{order}8h", header, 40)
+    bits = struct.unpack_from(f"{order}h", header, 72)[0]
+    start = struct.unpack_from(f"{order}f", header, 108)[0]
+    return int(start) + math.prod(dimensions[1 : 1 + dimensions[0]]) * bits // 8
 
 
 def _gzip_bytes(path: Path) -> int:

@@ -65,14 +65,14 @@ def read_transform(path: str | os.PathLike) -> Transform:
     path = Path(path)
     if not path.is_file():
         raise FileError(f"The transform file {path} does not exist. Check the path.")
-    if path.name.lower().endswith((".tfm", ".txt", ".xfm")):
-        _require_one_transform(path)
     try:
+        if path.name.lower().endswith((".tfm", ".txt", ".xfm")):
+            _require_one_transform(path)
         if path.name.lower().endswith(FIELD_ENDINGS):
             require_complete_nifti(path)
             return _field_from_image(sitk.ReadImage(str(path)), path.name)
         return from_sitk(sitk.ReadTransform(str(path)))
-    except RuntimeError as error:
+    except (RuntimeError, OSError) as error:
         raise FileError(
             f"Cannot read {path} as a transform. Known are ITK transform files (.h5, .tfm, .txt, .mat) and dense "
             f"displacement fields (.nii.gz, .nrrd, .mha). ITK says: {itk_reason(error)}."
