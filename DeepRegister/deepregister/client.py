@@ -251,8 +251,9 @@ class EngineClient:
                 if self._job is not None:
                     self._job._finish(
                         WorkerError(
-                            "The registration process ended unexpectedly; nothing was changed. The next run starts a "
-                            f"new one. {self._obituary}"
+                            "The registration process ended unexpectedly; nothing was changed. Most often memory has "
+                            "run out: close other programs, or choose smaller volumes or the quality 'fast'. The next "
+                            f"run starts a new process. {self._obituary}"
                         )
                     )
             elif self._job is not None and self._job._overdue():
@@ -396,11 +397,8 @@ def _obituary(connection: Connection) -> str:
     code = connection.exit_code
     name = ""
     with contextlib.suppress(ValueError, TypeError):
-        name = f", {signal.Signals(-code).name}" if code < 0 else ""
-    advice = (
-        "If memory ran out, close other programs or choose a smaller volume or the quality 'fast'. " if name else ""
-    )
-    return f"{advice}Its exit code was {code}{name}.{_tail(connection.log_text)}"
+        name = f" ({signal.Signals(-code).name})" if code < 0 else ""
+    return f"Its exit code was {code}{name}.{_tail(connection.log_text)}"
 
 
 def _tail(log: str) -> str:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import os
 import queue
@@ -191,7 +192,7 @@ def _read_events(pipe: BinaryIO, items: queue.SimpleQueue, log: deque[str], stat
                 event = json.loads(line)
                 event["event"]
             except (ValueError, TypeError, KeyError, RecursionError):
-                _log_line(line, items, log)
+                _log_line(line.decode("utf-8", "replace"), items, log)
             else:
                 items.put(("event", event))
     state.gone.set()
@@ -199,13 +200,14 @@ def _read_events(pipe: BinaryIO, items: queue.SimpleQueue, log: deque[str], stat
 
 
 def _read_log(pipe: BinaryIO, items: queue.SimpleQueue, log: deque[str]) -> None:
-    with pipe:
-        for line in pipe:
+    # As text, so that a progress bar, which ends its lines with carriage returns, is not one endless line.
+    with io.TextIOWrapper(pipe, "utf-8", errors="replace") as lines:
+        for line in lines:
             _log_line(line, items, log)
 
 
-def _log_line(line: bytes, items: queue.SimpleQueue, log: deque[str]) -> None:
-    text = line.decode("utf-8", "replace").rstrip()
+def _log_line(line: str, items: queue.SimpleQueue, log: deque[str]) -> None:
+    text = line.rstrip()
     if text:
         log.append(text)
         items.put(("log", text))

@@ -39,7 +39,7 @@ from .errors import DeepRegisterError, InputError, WorkerError
 from .landmarks import LandmarkPairs
 from .result import Registration
 from .settings import Settings
-from .transforms import Affine, Composite, DisplacementField, Rigid
+from .transforms import Affine, Composite, DisplacementField, LinearTransform, Rigid
 from .volume import Geometry, Volume
 
 PROTOCOL = 1
@@ -49,6 +49,7 @@ FOLDER_PREFIX = "deepregister-"
 
 # The key that tells a packed value of ours from a plain dictionary.
 KIND = "__kind__"
+LINEAR = {kind.__name__: kind for kind in (LinearTransform, Affine, Rigid)}
 
 
 @dataclass(frozen=True)
@@ -113,7 +114,7 @@ def pack(value: Any, folder: Path, name: str) -> Any:
         return value
     if isinstance(value, Volume):
         content = {"array": _save(value.data, folder, name), "geometry": asdict(value.geometry), "name": value.name}
-    elif isinstance(value, (Rigid, Affine)):
+    elif isinstance(value, LinearTransform):
         content = {"matrix": value.matrix.tolist()}
     elif isinstance(value, DisplacementField):
         content = {"array": _save(value.displacement, folder, name), "geometry": asdict(value.geometry)}
@@ -151,8 +152,8 @@ def unpack(value: Any, folder: Path) -> Any:
         return content
     if kind == "Volume":
         return Volume(_load(content["array"], folder), Geometry(**content["geometry"]), content["name"])
-    if kind in ("Rigid", "Affine"):
-        return {"Rigid": Rigid, "Affine": Affine}[kind](np.asarray(content["matrix"]))
+    if kind in LINEAR:
+        return LINEAR[kind](np.asarray(content["matrix"]))
     if kind == "DisplacementField":
         return DisplacementField(_load(content["array"], folder), Geometry(**content["geometry"]))
     if kind == "Composite":

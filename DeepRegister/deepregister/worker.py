@@ -211,13 +211,15 @@ def _find_devices() -> Devices:
         return Devices(None, (), str(error))
     import torch
 
-    devices = [Device("cpu", f"CPU, {torch.get_num_threads()} threads", None)]
+    from .devices import describe_device
+
+    memory = {"cpu": None}
     if torch.cuda.is_available():
         for n in range(torch.cuda.device_count()):
-            card = torch.cuda.get_device_properties(n)
-            devices.append(Device(f"cuda:{n}", card.name, card.total_memory))
+            memory[f"cuda:{n}"] = torch.cuda.get_device_properties(n).total_memory
     if torch.backends.mps.is_available():
-        devices.append(Device("mps", "Apple GPU", None))
+        memory["mps"] = None
+    devices = (Device(name, describe_device(torch.device(name)), size) for name, size in memory.items())
     return Devices(torch.__version__, tuple(devices), None)
 
 

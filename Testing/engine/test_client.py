@@ -1,0 +1,294 @@
+"""The client against real worker processes: what comes back from a run, and every way in which one can end."""
+
+import os
+import signal
+import time
+
+import deepregister
+import numpy as np
+import pytest
+from deepregister import Affine, Settings, Volume
+from deepregister.client import EngineClient
+from deepregister.errors import Cancelled, InputError, WorkerError
+from deepregister.landmarks import LandmarkPairs
+from processes import DEAF, DYING, ENDLESS, FAULTY, alive, first_report, posix, run_script, wait_until
+from scipy.ndimage import gaussian_filter
+
+SETTINGS = Settings(model="affine", quality="fast", device="cpu", threads=1)
+
+
+@pytest.fixture(scope="module")
+def engine():
+    """One client of the real engine for all tests that leave its worker alive."""
+    with EngineClient(environment={"OMP_NUM_THREADS": "1"}) as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def pair():
+    """A smooth random volume and itself shifted by (3, -2, 1) mm: fixed points x lie at x + shift in moving."""
+    data = gaussian_filter(np.random.default_rng(0).normal(size=(26, 28, 30)), 2)
+    data = (1000 * (data - data.min()) / np.ptp(data)).astype(np.float32)
+    spacing = (3.0, 3.0, 3.5)
+    fixed = Volume.from_array(data, spacing, (10.0, 20.0, 30.0), name="fixed volume")
+    return fixed, Volume.from_array(data, spacing, (13.0, 18.0, 31.0), name="moving volume")
+
+
+def test_a_run_gives_what_the_engine_gives_in_this_process(engine, pair):
+    reports = []
+    registration = engine.register(*pair, SETTINGS, progress=reports.append)
+    shift = registration.transform.apply_to_points(pair[0].geometry.centre) - pair[0].geometry.centre
+    np.testing.assert_allclose(shift, (3, -2, 1), atol=0.5)
+    here = deepregister.register(*pair, settings=SETTINGS)
+    np.testing.assert_allclose(registration.transform.matrix, here.transform.matrix, atol=1e-6)
+    np.testing.assert_allclose(registration.registered.data, here.registered.data, atol=1e-2)
+    assert registration.registered.geometry == pair[0].geometry
+    assert registration.settings == here.settings
+    assert set(registration.measures) == set(here.measures)
+    assert reports
+    assert [report.fraction for report in reports] == sorted(report.fraction for report in reports)
+
+
+def test_all_inputs_reach_the_engine(engine, pair):
+    fixed, moving = pair
+    mask = Volume(np.ones(fixed.data.shape, np.uint8), fixed.geometry, "mask")
+    moving_mask = Volume(mask.data, moving.geometry, "moving mask")
+    points = fixed.geometry.index_to_point([[7, 7, 7], [20, 8, 9], [14, 20, 17], [10, 14, 20]])
+    start = Affine(np.array([[1, 0, 0, 2.5], [0, 1, 0, -2], [0, 0, 1, 1], [0, 0, 0, 1.0]]))
+    registration = engine.register(
+        fixed,
+        moving,
+        SETTINGS,
+        fixed_mask=mask,
+        moving_mask=moving_mask,
+        initial=start,
+        landmarks=LandmarkPairs(points, points + np.array([3, -2, 1])),
+    )
+    assert registration.measures["tre_before_mean_mm"] > registration.measures["tre_after_mean_mm"]
+    with pytest.raises(InputError, match="far away"):
+        far = Volume(mask.data, deepregister.Geometry(mask.geometry.size, origin=(1e5, 0, 0)), "far away")
+        engine.register(fixed, moving, SETTINGS, fixed_mask=far)
+
+
+def test_the_worker_is_kept_and_torch_stays_out_of_this_process(folders):
+    lines = run_script(
+        """
+import sys
+import numpy as np
+from deepregister import Settings, Volume
+from deepregister.client import EngineClient
+
+data = np.random.default_rng(0).random((16, 16, 16), dtype=np.float32)
+volume = Volume.from_array(data, spacing=(4, 4, 4))
+with EngineClient(environment={"OMP_NUM_THREADS": "1"}) as client:
+    for _ in range(2):
+        client.register(volume, volume, Settings(model="rigid", quality="fast", device="cpu"))
+        print(client.pid)
+    print(client.devices.torch)
+print("torch" in sys.modules, "qt" in sys.modules)
+"""
+    )
+    assert lines[0] == lines[1]
+    assert lines[2][0].isdigit()
+    assert lines[3:] == ["False", "False"]
+    assert not alive(int(lines[0]))
+    assert not list(folders.iterdir())
+
+
+def test_an_error_of_the_engine_arrives_with_its_class_and_text(engine, pair):
+    constant = Volume(np.zeros_like(pair[0].data), pair[0].geometry, "constant volume")
+    with pytest.raises(InputError) as here:
+        deepregister.register(constant, pair[1], settings=SETTINGS)
+    pid = engine.pid
+    with pytest.raises(InputError) as there:
+        engine.register(constant, pair[1], SETTINGS)
+    assert type(there.value) is type(here.value)
+    assert str(there.value) == str(here.value)
+    assert engine.pid == pid
+
+
+@pytest.mark.parametrize("stage", ["prepare", "align", "deform", "inverse", "measure"])
+def test_cancel_in_every_stage(engine, pair, stage):
+    engine.start()
+    pid = engine.pid
+    # The last stages are short: a run of high quality would only make the wait for them longer.
+    quality = "fast" if stage in ("inverse", "measure") else "balanced"
+    job = engine.submit(*pair, Settings(model="deformable", quality=quality, device="cpu", threads=1))
+    seen = []
+    while stage not in seen:
+        seen += [report.stage for report in job.poll()]
+        assert not job.done, f"the run ended without the stage {stage}: {seen}"
+        time.sleep(0.005)
+    job.cancel()
+    with pytest.raises(Cancelled):
+        job.wait(lambda report: seen.append(report.stage))
+    if stage in ("prepare", "align", "deform"):
+        assert "measure" not in seen
+    # It stopped by itself, within the run: the worker was not ended, and is ready at once.
+    assert engine.pid == pid
+    assert list(engine._connection.folder.iterdir()) == []
+
+
+def test_ten_cancelled_runs_leave_nothing(folders, pair):
+    client = EngineClient(environment={"OMP_NUM_THREADS": "1"})
+    pids = set()
+    for _ in range(10):
+        job = first_report(client.submit(*pair, Settings(model="deformable", quality="fast", threads=1)))
+        pids.add(client.pid)
+        job.cancel()
+        with pytest.raises(Cancelled):
+            job.wait()
+    client.shutdown()
+    assert len(pids) == 1
+    assert not alive(pids.pop())
+    assert not list(folders.iterdir())
+
+
+@posix
+def test_a_killed_worker_is_reported_and_replaced(folders, pair):
+    with EngineClient(environment={"OMP_NUM_THREADS": "1"}) as client:
+        first = client.pid
+        job = first_report(client.submit(*pair, Settings(model="deformable", quality="accurate", threads=1)))
+        os.kill(first, signal.SIGKILL)
+        with pytest.raises(WorkerError) as caught:
+            job.wait()
+        assert "SIGKILL" in str(caught.value)
+        assert "memory" in str(caught.value)
+        assert not list(folders.iterdir())
+        assert client.pid is None
+        assert client.register(*pair, SETTINGS).settings.model == "affine"
+        assert client.pid not in (None, first)
+    assert not list(folders.iterdir())
+
+
+def test_the_last_words_of_a_worker_are_quoted(client_of, small):
+    client = client_of(DYING)
+    with pytest.raises(WorkerError, match=r"exit code was 3(.|\n)*CUDA driver is on fire"):
+        client.register(small, small)
+    assert "CUDA driver is on fire" in client.log_text
+
+
+def test_a_worker_that_dies_between_runs_is_replaced_in_silence(client_of, small):
+    client = client_of(FAULTY)
+    client.start()
+    first = client.pid
+    os.kill(first, getattr(signal, "SIGKILL", signal.SIGTERM))
+    wait_until(lambda: client.pid is None)
+    with pytest.raises(WorkerError, match="expected scalar type Float"):
+        client.register(small, small)
+    assert client.pid not in (None, first)
+
+
+def test_a_worker_that_ignores_a_cancel_is_ended(client_of, folders, small):
+    client = client_of(DEAF)
+    client.cancel_grace_seconds = 0.2
+    job = first_report(client.submit(small, small))
+    pid = client.pid
+    job.cancel()
+    with pytest.raises(Cancelled):
+        job.wait()
+    assert not alive(pid)
+    assert not list(folders.iterdir())
+    assert not first_report(client.submit(small, small)).done
+
+
+def test_shutdown_in_the_middle_of_a_run_cancels_it(client_of, folders, small):
+    client = client_of(ENDLESS)
+    job = first_report(client.submit(small, small))
+    pid = client.pid
+    client.shutdown()
+    with pytest.raises(Cancelled):
+        job.result()
+    assert not alive(pid)
+    assert not list(folders.iterdir())
+    client.shutdown()
+
+
+def test_cancel_after_the_end_changes_nothing(client_of, small):
+    client = client_of(FAULTY)
+    job = client.submit(small, small)
+    with pytest.raises(WorkerError):
+        job.wait()
+    job.cancel()
+    with pytest.raises(WorkerError):
+        job.result()
+
+
+def test_an_unexpected_exception_becomes_one_line_and_its_traceback_is_logged(client_of, small):
+    lines = []
+    client = client_of(FAULTY, log=lines.append)
+    with pytest.raises(WorkerError) as caught:
+        client.register(small, small)
+    assert "RuntimeError: expected scalar type Float but found Half" in str(caught.value)
+    assert "\n" not in str(caught.value)
+    wait_until(lambda: client.hello and any("Traceback" in line for line in lines))
+    assert "in register" in client.log_text
+
+
+def test_only_one_run_at_a_time(client_of, small):
+    client = client_of(ENDLESS)
+    job = first_report(client.submit(small, small))
+    with pytest.raises(WorkerError, match="still running"):
+        client.submit(small, small)
+    job.cancel()
+    with pytest.raises(Cancelled):
+        job.result()
+    client.submit(small, small).cancel()
+
+
+def test_waiting_may_end_before_the_run(client_of, small):
+    client = client_of(ENDLESS)
+    job = client.submit(small, small)
+    with pytest.raises(TimeoutError, match="it goes on"):
+        job.wait(timeout=0.1)
+    assert not first_report(job).done
+    job.cancel()
+
+
+def test_an_exception_in_the_progress_callback_cancels_the_run(client_of, folders, small):
+    def interrupt(report):
+        raise KeyboardInterrupt
+
+    client = client_of(ENDLESS)
+    client.start()
+    pid = client.pid
+    with pytest.raises(KeyboardInterrupt):
+        client.register(small, small, progress=interrupt)
+    assert client.pid == pid
+    assert not client.submit(small, small).done
+
+
+def test_a_wrong_input_is_refused_before_anything_starts(client_of, folders, small):
+    client = client_of(ENDLESS)
+    with pytest.raises(InputError, match="fixed volume is a ndarray"):
+        client.submit(small.data, small)
+    assert client.pid is None
+    with pytest.raises(InputError, match="initial: a ndarray"):
+        client.submit(small, small, initial=np.eye(4))
+    assert list(client._connection.folder.iterdir()) == []
+    assert not first_report(client.submit(small, small)).done
+
+
+def test_a_library_that_prints_does_not_disturb_a_run(client_of, pair):
+    client = client_of(
+        """
+import os
+import deepregister
+from deepregister import worker
+
+print("printed early", end="")
+
+def register(*inputs, progress, **options):
+    def noisily(report):
+        print("as a progress bar", end="\\r")
+        os.write(1, b"written to descriptor 1\\n")
+        progress(report)
+
+    return deepregister.register(*inputs, progress=noisily, **options)
+
+worker.main(register)
+"""
+    )
+    assert client.register(*pair, SETTINGS).settings.model == "affine"
+    for text in ("printed early", "as a progress bar", "written to descriptor 1"):
+        assert text in client.log_text
