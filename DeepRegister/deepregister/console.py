@@ -17,48 +17,54 @@ SECONDS_BETWEEN_DRAWINGS = 0.1
 
 
 class ProgressBar:
-    """Shows each `Progress` it is called with: one line redrawn in a terminal, one line for each stage elsewhere.
+    """Shows each `Progress` it is called with, one line for each stage; in a terminal the line is redrawn as it goes.
 
-    Use it as a context manager, so that the line is closed however the run ends.
+    Use it as a context manager, so that the last line is closed however the run ends.
     """
 
     def __init__(self, stream: TextIO | None = None):
         self._stream = stream or sys.stderr
         self._redraws = self._stream.isatty()
+        self._last: Progress | None = None
         self._drawn_at = 0.0
         self._drawn_length = 0
-        self._stage = ""
 
     def __call__(self, progress: Progress) -> None:
-        if self._redraws:
-            self._redraw(progress)
-        elif progress.stage != self._stage:
-            self._stream.write(f"{progress.fraction:4.0%}  {progress.stage}: {progress.message}\n")
-            self._stream.flush()
-        self._stage = progress.stage
+        if self._last is not None and progress.stage != self._last.stage:
+            self._close_line()
+        self._last = progress
+        if self._redraws and time.monotonic() - self._drawn_at >= SECONDS_BETWEEN_DRAWINGS:
+            self._draw()
 
     def __enter__(self) -> ProgressBar:
         return self
 
     def __exit__(self, *_) -> None:
-        if self._drawn_length:
-            self._stream.write("\n")
-            self._stream.flush()
-            self._drawn_length = 0
+        if self._last is not None:
+            self._close_line()
+            self._last = None
 
-    def _redraw(self, progress: Progress) -> None:
-        now = time.monotonic()
-        due = progress.stage != self._stage or progress.fraction >= 1
-        if not due and now - self._drawn_at < SECONDS_BETWEEN_DRAWINGS:
-            return
-        full, empty = ("█", "░") if _can_show("█░", self._stream) else ("#", ".")
-        filled = round(BAR_WIDTH * progress.fraction)
-        left = "" if progress.seconds_left is None else f", {duration(progress.seconds_left)} left"
-        line = f"{full * filled}{empty * (BAR_WIDTH - filled)} {progress.fraction:4.0%}{left}  {progress.message}"
-        line = line[: shutil.get_terminal_size().columns - 1]
-        self._stream.write("\r" + line.ljust(self._drawn_length))
+    def _close_line(self) -> None:
+        """The last word of a stage stays on the screen: it says what the run will need, or how far it came."""
+        self._draw()
+        self._stream.write("\n")
         self._stream.flush()
-        self._drawn_at, self._drawn_length = now, len(line)
+        self._drawn_at, self._drawn_length = 0.0, 0
+
+    def _draw(self) -> None:
+        progress = self._last
+        if self._redraws:
+            full, empty = ("█", "░") if _can_show("█░", self._stream) else ("#", ".")
+            filled = round(BAR_WIDTH * progress.fraction)
+            left = "" if progress.seconds_left is None else f", {duration(progress.seconds_left)} left"
+            line = f"{full * filled}{empty * (BAR_WIDTH - filled)} {progress.fraction:4.0%}{left}  {progress.message}"
+            line = line[: shutil.get_terminal_size().columns - 1]
+            self._stream.write("\r" + line.ljust(self._drawn_length))
+            self._drawn_length = len(line)
+        else:
+            self._stream.write(f"{progress.fraction:4.0%}  {progress.stage}: {progress.message}")
+        self._stream.flush()
+        self._drawn_at = time.monotonic()
 
 
 class Interruption:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -26,14 +26,16 @@ LONGEST_SIDE_PIXELS = 300
 NARROWEST_COLUMN_PIXELS = 180
 GAP_PIXELS = 10
 SQUARES_ACROSS = 8
-MARGIN_MM = 5.0
+MARGIN = 0.02
 BACKGROUND = (16, 17, 20)
 TEXT = (214, 218, 224)
 MARKS = (122, 190, 255)
 # Hounsfield units: what air, lung and soft tissue need to be told apart, and soft tissue alone.
-LUNG_WINDOW = (-1050.0, 250.0)
+LUNG_WINDOW = (-1050.0, 450.0)
 SOFT_TISSUE_WINDOW = (-160.0, 240.0)
 LUNG_SHARE = 0.15
+# A moving volume that covers less of the planes than this is shown elsewhere than its header says.
+LEAST_SEEN = 0.1
 
 # name; LPS directions of the picture's columns and rows; what lies at the left, right, top and bottom.
 PLANES = (
@@ -60,7 +62,8 @@ def write_pictures(
     Args:
         path: the .png file.
         fixed: the fixed volume; its content decides which slices are shown, and where.
-        moving: the moving volume where its header puts it.
+        moving: the moving volume where its header puts it; where that is out of sight, it is shown centred, and the
+            heading says so.
         registered: the moving volume on the fixed one, on any grid.
         caption: one line under the pictures.
 
@@ -68,14 +71,25 @@ def write_pictures(
         FileError: the place cannot be written.
     """
     planes = anatomical_planes(prepare(fixed)[0].content)
-    columns = ("Fixed", "Moving, before", "Moving, registered", "Checkerboard, before", "Checkerboard, registered")
+    seen = np.mean([np.isfinite(cut(moving, plane)).mean() for plane in planes])
+    if seen < LEAST_SEEN:
+        shift = fixed.geometry.centre - moving.geometry.centre
+        moving = replace(moving, geometry=replace(moving.geometry, origin=tuple(shift + moving.geometry.origin)))
+    when = "before" if seen >= LEAST_SEEN else "centred"
+    columns = (
+        "Fixed",
+        f"Moving, {when}",
+        "Moving, registered",
+        f"Checkerboard, {when}",
+        "Checkerboard, registered",
+    )
     window_fixed, window_moving = grey_window(fixed), grey_window(moving)
     rows = []
     for plane in planes:
         still = to_grey(cut(fixed, plane), window_fixed)
-        before = to_grey(cut(moving, plane), window_moving)
+        first = to_grey(cut(moving, plane), window_moving)
         after = to_grey(cut(registered, plane), window_moving)
-        rows.append([still, before, after, checkerboard(still, before), checkerboard(still, after)])
+        rows.append([still, first, after, checkerboard(still, first), checkerboard(still, after)])
     with replacing(Path(path)) as temporary:
         _sheet(planes, columns, rows, caption).save(temporary, format="PNG", optimize=True)
 
@@ -83,7 +97,9 @@ def write_pictures(
 def anatomical_planes(box: Geometry) -> tuple[Plane, ...]:
     """Axial, coronal and sagittal planes through the middle of `box`, all at one scale, covering it whole."""
     corners = box.index_to_point([[c * n - 0.5 for c, n in zip(corner, box.size, strict=True)] for corner in _CORNERS])
-    low, high = corners.min(axis=0) - MARGIN_MM, corners.max(axis=0) + MARGIN_MM
+    low, high = corners.min(axis=0), corners.max(axis=0)
+    margin = MARGIN * float((high - low).max())
+    low, high = low - margin, high + margin
     pixel = float((high - low).max()) / LONGEST_SIDE_PIXELS
     planes = []
     for name, across, down, letters in PLANES:

@@ -1,7 +1,7 @@
 """A 3D Slicer scene (`scene.mrml`) beside the results: it opens with the moving volume already under its transform.
 
-Only the nodes that matter are written; Slicer fills in the rest. Files are referenced, not copied: those in the scene's
-own folder by their names, so that the folder can be moved, others by their full paths.
+Only the nodes that matter are written; Slicer fills in the rest. Files are referenced, not copied: by paths relative to
+the scene, where the folder shall stay whole when it is moved, or by full ones.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def write_scene(
 
     Args:
         path: the .mrml file.
-        fixed: image file of the fixed volume. Here and below a name without a folder lies beside the scene.
+        fixed: image file of the fixed volume. Here and below a relative path starts from the scene's folder.
         moving: image file of the moving volume.
         transform: fixed to moving, LPS mm: a dense displacement field (.nrrd, .nii.gz), which becomes a grid transform
             node, or an ITK file (.h5, .tfm) of a linear transform.
@@ -103,9 +103,7 @@ def _node(scene: ET.Element, tag: str, identity: str, name: str = "", **attribut
 
 
 def _reference(file: str | os.PathLike) -> str:
-    file = Path(file)
-    # A bare name stays relative to the scene.
-    text = file.name if file.parent == Path() else file.resolve().as_posix()
+    text = Path(file).as_posix()
     # Slicer takes back exactly these; the percent sign goes first.
     for sign in "% '\"<>":
         text = text.replace(sign, f"%{ord(sign):02X}")

@@ -1,0 +1,130 @@
+"""What a run leaves for people: the result folder with pictures and a Slicer scene, and a short table."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .console import duration, table
+from .errors import FileError
+from .pictures import write_pictures
+from .result import Registration, check_writable, filling
+from .slicer_scene import slicer_reads, write_scene
+from .transforms import Composite, DisplacementField, Transform
+from .volume import Volume
+
+SCENE_FIELD = "displacement.nrrd"
+SCENE_COPIES = ("fixed.nrrd", "moving.nrrd")
+RESULTS = ("transform.h5", "inverse.h5", "registered.nii.gz", "result.json", "slices.png", "scene.mrml")
+
+
+@dataclass(frozen=True)
+class Source:
+    """A volume and where it came from.
+
+    Attributes:
+        path: the file or DICOM folder.
+        volume: what was read from it.
+        frame: which of several volumes in the file it is; None where there is only one.
+    """
+
+    path: Path
+    volume: Volume
+    frame: int | None = None
+
+
+def check_output(folder: str | os.PathLike, *inputs: Path) -> None:
+    """Raise `FileError` before the computation if `folder` cannot be written, or an input would be overwritten."""
+    check_writable(folder)
+    folder = Path(folder).resolve()
+    for path in inputs:
+        if path.resolve().parent == folder and path.name in (*RESULTS, SCENE_FIELD, *SCENE_COPIES):
+            raise FileError(f"The results would overwrite the input {path}. Choose another output folder.")
+
+
+def save(registration: Registration, fixed: Source, moving: Source, folder: str | os.PathLike) -> Path:
+    """Write the result, slices.png and scene.mrml into `folder`: all of it or nothing.
+
+    The scene refers to the inputs where they are; where Slicer could not read them there, copies are written. A
+    deformable transform is written once more for it, as one dense field: that is what all of Slicer's tools work on.
+
+    Raises:
+        FileError: the folder cannot be made or written.
+    """
+    folder = Path(folder)
+    with filling(folder) as aside:
+        registration.save(aside)
+        registered = registration.registered
+        if registered is None:
+            registered = registration.transform.resample(moving.volume, fixed.volume.geometry)
+        settings = registration.settings
+        caption = f"{moving.path.name} onto {fixed.path.name}: {settings.model}, {settings.quality}"
+        write_pictures(aside / "slices.png", fixed.volume, moving.volume, registered, caption)
+        transform = "transform.h5"
+        if _is_dense(registration.transform):
+            transform = SCENE_FIELD
+            registration.transform.write(aside / SCENE_FIELD)
+        files = [
+            _file_for_scene(source, folder, aside / copy)
+            for source, copy in zip((fixed, moving), SCENE_COPIES, strict=True)
+        ]
+        names = _names(fixed, moving)
+        write_scene(aside / "scene.mrml", *files, transform, fixed.volume.geometry, names)
+        written = {path.name for path in aside.iterdir()}
+    for name in {SCENE_FIELD, *SCENE_COPIES} - written:
+        # What an earlier run left under this name is not this result's.
+        (folder / name).unlink(missing_ok=True)
+    return folder
+
+
+def summary(registration: Registration, folder: str | os.PathLike) -> str:
+    """The run in a table: each measure before and after, folding, time, device, and the folder it was saved in."""
+    measures = registration.measures
+    rows: list[Sequence[str]] = [("", "before", "after")]
+    rows += _before_after(measures, "Landmark error, mean", "tre_{}_mean_mm", "{:.2f} mm")
+    rows += _before_after(measures, "Landmark error, median", "tre_{}_median_mm", "{:.2f} mm")
+    rows += _before_after(measures, "Similarity (0 to 1)", "similarity_{}", "{:.3f}")
+    if "folded_fraction" in measures:
+        folded = measures["folded_fraction"]
+        rows.append(("Folded space", "", "none" if folded == 0 else f"{folded:.4%}"))
+    if "displacement_mean_mm" in measures:
+        text = "{displacement_mean_mm:.2f} mm on average, {displacement_max_mm:.2f} mm at most"
+        rows.append(("Displacement", "", text.format(**measures)))
+    if "inverse_error_mean_mm" in measures:
+        text = "{inverse_error_mean_mm:.3f} mm on average, {inverse_error_max_mm:.3f} mm at most"
+        rows.append(("Error of the inverse", "", text.format(**measures)))
+    stages = ", ".join(f"{stage} {seconds:.1f}" for stage, seconds in registration.seconds.items() if seconds >= 0.05)
+    total = sum(registration.seconds.values())
+    rows.append(("Time", "", f"{duration(total)} ({stages})"))
+    settings = registration.settings
+    rows.append(("Model", "", f"{settings.model}, {settings.quality}, on {registration.device}"))
+    rows.append(("Results", "", str(Path(folder).resolve())))
+    return table(rows)
+
+
+def _before_after(measures: Mapping[str, Any], title: str, key: str, text: str) -> list[tuple[str, str, str]]:
+    before, after = (measures.get(key.format(when)) for when in ("before", "after"))
+    if after is None:
+        return []
+    return [(title, "" if before is None else text.format(before), text.format(after))]
+
+
+def _is_dense(transform: Transform) -> bool:
+    parts = transform.parts if isinstance(transform, Composite) else (transform,)
+    return any(isinstance(part, DisplacementField) for part in parts)
+
+
+def _file_for_scene(source: Source, folder: Path, copy: Path) -> Path:
+    if source.frame is None and slicer_reads(source.path):
+        path, home = source.path.resolve(), folder.resolve()
+        return path.relative_to(home) if path.is_relative_to(home) else path
+    source.volume.write(copy)
+    return Path(copy.name)
+
+
+def _names(fixed: Source, moving: Source) -> tuple[str, str]:
+    names = [source.path.name.split(".")[0] or source.path.name for source in (fixed, moving)]
+    return (names[0], names[1]) if names[0] != names[1] else (f"{names[0]} (fixed)", f"{names[1]} (moving)")
