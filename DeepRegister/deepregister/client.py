@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-import signal
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -35,6 +34,10 @@ START_SECONDS = 120.0
 # A cancel is noticed within an iteration; a worker that does not notice it by then is ended.
 CANCEL_GRACE_SECONDS = 10.0
 POLL_SECONDS = 0.02
+DIED = (
+    "The registration process ended unexpectedly; nothing was changed. Most often memory has run out: close other "
+    "programs, or choose smaller volumes or the quality 'fast'. The next run starts a new process. "
+)
 
 
 class EngineClient:
@@ -64,7 +67,7 @@ class EngineClient:
         self._log_text = ""
         self._hello: Hello | None = None
         self._devices: Devices | None = None
-        self._refusal: str | None = None
+        self._answer_due = 0.0
         self._obituary = ""
         self._job: Job | None = None
         self._jobs = 0
@@ -91,7 +94,8 @@ class EngineClient:
     @property
     def pid(self) -> int | None:
         """The worker's own process id; None while there is none."""
-        return self.hello.pid if self.hello else None
+        hello = self.hello
+        return hello.pid if hello else None
 
     @property
     def log_text(self) -> str:
@@ -104,45 +108,24 @@ class EngineClient:
         Raises:
             WorkerError: it cannot be started, does not answer, or runs another engine than this one.
         """
-        self._pump()
-        if self._connection is not None:
-            return
-        self._refusal = None
-        command = self._command or worker_command()
-        self._connection = Connection(command, worker_environment(self._environment))
-        try:
-            # A worker that is gone already is noticed below.
-            with contextlib.suppress(OSError):
-                self._connection.send(request="hello", protocol=PROTOCOL, folder=str(self._connection.folder))
-            deadline = time.monotonic() + START_SECONDS
-            while self.hello is None:
-                if self._connection is None:
-                    raise WorkerError(f"The registration process did not start. {self._obituary}")
-                if self._refusal is not None:
-                    raise WorkerError(self._refusal)
-                if time.monotonic() > deadline:
-                    raise WorkerError(
-                        f"The registration process did not answer within {START_SECONDS:.0f} s. "
-                        f"Its command was: {' '.join(command)}.{_tail(self.log_text)}"
-                    )
-                time.sleep(POLL_SECONDS)
-            self._check_engine()
-        except BaseException:
-            self._disconnect(kill=True)
-            raise
+        self._launch()
+        while self.hello is None:
+            if self._connection is None:
+                raise WorkerError(self._obituary)
+            time.sleep(POLL_SECONDS)
 
     def wait_for_devices(self) -> Devices:
         """Start the worker if needed and wait until it has loaded torch.
 
         Raises:
-            WorkerError: it cannot be started, or dies while it loads torch.
+            WorkerError: as in `start`, or it died while it loaded torch.
         """
-        self.start()
-        while self.devices is None:
+        self._launch()
+        while (devices := self.devices) is None:
             if self._connection is None:
-                raise WorkerError(f"The registration process ended while it loaded PyTorch. {self._obituary}")
+                raise WorkerError(self._obituary)
             time.sleep(POLL_SECONDS)
-        return self._devices
+        return devices
 
     def submit(
         self,
@@ -155,10 +138,13 @@ class EngineClient:
         initial: Transform | str | os.PathLike | None = None,
         landmarks: LandmarkPairs | None = None,
     ) -> Job:
-        """Start a registration and return at once. The arguments are those of `deepregister.register`.
+        """Hand a registration to the worker, and start one if none runs, without waiting for it.
+
+        The arguments are those of `deepregister.register`.
 
         Raises:
-            WorkerError: another registration is still running, or the worker cannot be started.
+            WorkerError: another registration is still running, or the worker's command cannot be started. Whatever
+                else is wrong with the worker ends the job.
             FileError: the volumes cannot be written to the temporary folder.
             InputError: an argument that is no volume.
         """
@@ -177,7 +163,7 @@ class EngineClient:
                 "A registration is still running in this process. Wait for it or cancel it first, "
                 "or use an EngineClient of its own for the second one."
             )
-        self.start()
+        self._launch()
         self._jobs += 1
         job = Job(self, self._jobs, self._connection.folder / str(self._jobs))
         try:
@@ -228,6 +214,16 @@ class EngineClient:
             if self._job is not None:
                 self._job._finish(Cancelled())
 
+    def _launch(self) -> None:
+        self._pump()
+        if self._connection is not None:
+            return
+        self._connection = Connection(self._command or worker_command(), worker_environment(self._environment))
+        self._answer_due = time.monotonic() + START_SECONDS
+        # A worker that is gone already is noticed by the next poll.
+        with contextlib.suppress(OSError):
+            self._connection.send(request="hello", protocol=PROTOCOL, folder=str(self._connection.folder))
+
     def _pump(self) -> None:
         """Act on everything that has come from the worker, without waiting."""
         with self._lock:
@@ -237,7 +233,7 @@ class EngineClient:
             ended = False
             while (item := connection.receive()) is not None:
                 kind, content = item
-                if kind == "event":
+                if kind == "event" and self._connection is connection:
                     self._on_event(content)
                 elif kind == "log" and self._log is not None:
                     self._log(content)
@@ -245,20 +241,19 @@ class EngineClient:
                     # Its last lines must be there before they are quoted.
                     connection.close()
                     ended = True
+            if self._connection is not connection:
+                return
             if ended:
-                self._obituary = _obituary(connection)
-                self._disconnect()
-                if self._job is not None:
-                    self._job._finish(
-                        WorkerError(
-                            "The registration process ended unexpectedly; nothing was changed. Most often memory has "
-                            "run out: close other programs, or choose smaller volumes or the quality 'fast'. The next "
-                            f"run starts a new process. {self._obituary}"
-                        )
-                    )
+                self._fail(
+                    (DIED if self._hello else "The registration process did not start. ") + connection.last_words
+                )
             elif self._job is not None and self._job._overdue():
                 self._disconnect(kill=True)
                 self._job._finish(Cancelled())
+            elif self._hello is None and time.monotonic() > self._answer_due:
+                self._fail(
+                    f"The registration process did not answer within {START_SECONDS:.0f} s. {connection.last_words}"
+                )
 
     def _on_event(self, event: dict[str, Any]) -> None:
         name = event.pop("event")
@@ -266,10 +261,17 @@ class EngineClient:
         if name == "hello":
             self._hello = Hello(event["pid"], event["version"], event["engine"], event["python"])
             self._connection.pid = self._hello.pid
+            if not _same_engine(self._hello):
+                self._fail(
+                    f"The registration process runs DeepRegister {event['version']} from {event['engine']}, not "
+                    f"version {deepregister.__version__} from {deepregister.__file__}. Remove the other copy (in its "
+                    "Python: `pip uninstall deepregister`), or unset the PYTHON... variable or path that leads to it."
+                )
         elif name == "devices":
             self._devices = Devices.from_dict(event)
         elif name == "error" and event["job"] is None:
-            self._refusal = event["message"]
+            # It does not understand this client, so no job would ever end.
+            self._fail(event["message"])
         elif job is not None and name == "progress":
             del event["job"]
             job._reports.append(Progress(**event))
@@ -278,17 +280,12 @@ class EngineClient:
         elif job is not None and name == "result":
             job._finish(_unpacked(event["registration"], job._folder))
 
-    def _check_engine(self) -> None:
-        hello = self._hello
-        same_file = False
-        with contextlib.suppress(OSError):
-            same_file = Path(hello.engine).samefile(deepregister.__file__)
-        if not same_file or hello.version != deepregister.__version__:
-            raise WorkerError(
-                f"The registration process runs DeepRegister {hello.version} from {hello.engine}, not version "
-                f"{deepregister.__version__} from {deepregister.__file__}. Remove the other copy (in its Python: "
-                "`pip uninstall deepregister`), or unset the PYTHON... variable or path that leads to it."
-            )
+    def _fail(self, reason: str) -> None:
+        """End the worker; `reason` is what a run or a start that waits for it will say."""
+        self._obituary = reason
+        self._disconnect(kill=True)
+        if self._job is not None:
+            self._job._finish(WorkerError(reason))
 
     def _disconnect(self, kill: bool = False) -> None:
         connection, self._connection = self._connection, None
@@ -393,14 +390,7 @@ def _unpacked(registration: dict[str, Any], folder: Path) -> Registration | Work
         return WorkerError(f"The result cannot be read from {folder}: {type(error).__name__} {error}. Run it again.")
 
 
-def _obituary(connection: Connection) -> str:
-    code = connection.exit_code
-    name = ""
-    with contextlib.suppress(ValueError, TypeError):
-        name = f" ({signal.Signals(-code).name})" if code < 0 else ""
-    return f"Its exit code was {code}{name}.{_tail(connection.log_text)}"
-
-
-def _tail(log: str) -> str:
-    lines = log.splitlines()[-6:]
-    return " Its last lines were:\n" + "\n".join(lines) if lines else " It logged nothing."
+def _same_engine(hello: Hello) -> bool:
+    with contextlib.suppress(OSError):
+        return hello.version == deepregister.__version__ and Path(hello.engine).samefile(deepregister.__file__)
+    return False

@@ -25,7 +25,7 @@ from typing import Any, BinaryIO
 
 import deepregister
 
-from .errors import WorkerError
+from .errors import FileError, WorkerError
 from .protocol import FOLDER_PREFIX
 
 # The folder that holds the package: the worker must run the engine that lies beside its client.
@@ -34,6 +34,7 @@ ENGINE_FOLDER = Path(deepregister.__file__).resolve().parent.parent
 # How long a worker that was told to end may take before it is killed.
 END_SECONDS = 5.0
 LOG_LINES = 400
+QUOTED_LINES = 6
 
 # Windows has no SIGKILL; there os.kill ends the process at once for every signal.
 KILL = getattr(signal, "SIGKILL", signal.SIGTERM)
@@ -83,11 +84,19 @@ class Connection:
         folder: private to this connection, removed at its end.
 
     Raises:
+        FileError: no temporary folder can be made.
         WorkerError: the command cannot be started.
     """
 
     def __init__(self, command: Sequence[str], environment: Mapping[str, str]):
-        self.folder = Path(tempfile.mkdtemp(prefix=FOLDER_PREFIX))
+        try:
+            self.folder = Path(tempfile.mkdtemp(prefix=FOLDER_PREFIX))
+        except OSError as error:
+            raise FileError(
+                f"No temporary folder can be made: {error.strerror or error}. Set the environment variable TMPDIR (on "
+                "Windows TEMP) to a folder that you may write to."
+            ) from error
+        self._command = " ".join(command)
         try:
             self._process = subprocess.Popen(
                 list(command),
@@ -137,9 +146,16 @@ class Connection:
         return "\n".join(list(self._log))
 
     @property
-    def exit_code(self) -> int | None:
-        """Of the process that was started; None while it runs."""
-        return self._process.poll()
+    def last_words(self) -> str:
+        """The command, the exit code if it has ended, and the last lines of the log: for a message about a failure."""
+        code = self._process.poll()
+        words = f"Its command was {self._command}"
+        if code is not None:
+            # A negative code is the number of a signal, on POSIX systems.
+            names = {-number: f" ({number.name})" for number in signal.Signals}
+            words += f", its exit code {code}{names.get(code, '')}"
+        lines = list(self._log)[-QUOTED_LINES:]
+        return "\n".join([f"{words}. Its last lines were:", *lines]) if lines else f"{words}. It logged nothing."
 
     def send(self, **request: Any) -> None:
         """Write one request.

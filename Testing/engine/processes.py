@@ -13,12 +13,19 @@ from pathlib import Path
 import pytest
 from deepregister.connection import worker_environment
 
+# A loaded machine may need long to start a Python; nothing waits that long when all is well.
 PATIENCE_SECONDS = 120
 
 posix = pytest.mark.skipif(os.name != "posix", reason="uses signals and shell scripts of POSIX systems")
 
+# Loading torch takes seconds, and these computations need none.
+WITHOUT_TORCH = """
+import sys
+sys.modules["torch"] = None
+"""
+
 # `register` reports progress until it is cancelled.
-ENDLESS = """
+ENDLESS = f"""{WITHOUT_TORCH}
 import time
 from deepregister import worker
 from deepregister.errors import Cancelled
@@ -36,7 +43,7 @@ worker.main(register)
 # `register` does not look at `cancelled`.
 DEAF = ENDLESS.replace("while not cancelled():", "while True:")
 
-FAULTY = """
+FAULTY = f"""{WITHOUT_TORCH}
 from deepregister import worker
 
 def register(**inputs):
@@ -45,8 +52,8 @@ def register(**inputs):
 worker.main(register)
 """
 
-DYING = """
-import os, sys
+DYING = f"""{WITHOUT_TORCH}
+import os
 from deepregister import worker
 
 def register(**inputs):

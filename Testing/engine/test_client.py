@@ -163,7 +163,7 @@ def test_a_killed_worker_is_reported_and_replaced(folders, pair):
 
 def test_the_last_words_of_a_worker_are_quoted(client_of, small):
     client = client_of(DYING)
-    with pytest.raises(WorkerError, match=r"exit code was 3(.|\n)*CUDA driver is on fire"):
+    with pytest.raises(WorkerError, match=r"exit code 3(.|\n)*CUDA driver is on fire"):
         client.register(small, small)
     assert "CUDA driver is on fire" in client.log_text
 

@@ -12,11 +12,11 @@ import deepregister
 import pytest
 from deepregister.client import EngineClient
 from deepregister.connection import ENGINE_FOLDER, worker_command, worker_environment
-from deepregister.errors import Cancelled, WorkerError
+from deepregister.errors import Cancelled, FileError, WorkerError
 from processes import DEAF, ENDLESS, FAULTY, alive, first_report, posix, run_script, wait_until
 
 
-def test_another_copy_of_the_engine_is_refused(folders, tmp_path):
+def test_another_copy_of_the_engine_is_refused(folders, tmp_path, small):
     copy = tmp_path / "other" / "deepregister"
     shutil.copytree(ENGINE_FOLDER / "deepregister", copy, ignore=shutil.ignore_patterns("*.safetensors"))
     command = [
@@ -26,12 +26,13 @@ def test_another_copy_of_the_engine_is_refused(folders, tmp_path):
     ]
     command[-1] += "; deepregister.worker.main()"
     client = EngineClient(command)
-    with pytest.raises(WorkerError) as caught:
-        client.start()
-    assert str(copy) in str(caught.value)
-    assert "pip uninstall" in str(caught.value)
-    assert client.pid is None
-    assert not list(folders.iterdir())
+    for attempt in (client.start, lambda: client.register(small, small)):
+        with pytest.raises(WorkerError) as caught:
+            attempt()
+        assert str(copy) in str(caught.value)
+        assert "pip uninstall" in str(caught.value)
+        assert client.pid is None
+        assert not list(folders.iterdir())
 
 
 def test_an_installed_copy_does_not_stand_in_for_the_engine_beside_the_client(client_of, tmp_path):
@@ -50,11 +51,43 @@ def test_a_command_that_does_not_exist_is_named(folders, tmp_path):
     assert not list(folders.iterdir())
 
 
-def test_a_worker_that_cannot_start_says_why(client_of, folders):
+def test_a_worker_that_cannot_start_says_why(client_of, folders, small):
     client = client_of("import sys; sys.exit('numpy is cut off')")
-    with pytest.raises(WorkerError, match=r"did not start(.|\n)*numpy is cut off"):
+    for attempt in (client.start, client.wait_for_devices, lambda: client.register(small, small)):
+        with pytest.raises(WorkerError, match=r"did not start(.|\n)*numpy is cut off"):
+            attempt()
+        assert not list(folders.iterdir())
+
+
+def test_a_worker_that_never_answers_is_given_up(client_of, folders, monkeypatch):
+    monkeypatch.setattr("deepregister.client.START_SECONDS", 0.3)
+    client = client_of("import time; time.sleep(600)")
+    with pytest.raises(WorkerError, match="did not answer"):
         client.start()
     assert not list(folders.iterdir())
+
+
+def test_a_run_is_submitted_without_waiting_for_the_worker_to_start(client_of, tmp_path, small):
+    gate = tmp_path / "open"
+    wait = f"import pathlib, time\nwhile not pathlib.Path({str(gate)!r}).exists():\n    time.sleep(0.01)\n"
+    client = client_of(wait + ENDLESS)
+    job = client.submit(small, small)
+    assert client.hello is None
+    gate.touch()
+    assert not first_report(job).done
+    assert client.hello is not None
+
+
+def test_a_temporary_folder_that_cannot_be_written_is_named(client_of, folders, monkeypatch, small):
+    client = client_of(ENDLESS)
+    client.start()
+    shutil.rmtree(client._connection.folder)
+    with pytest.raises(FileError, match=rf"{client._connection.folder}(.|\n)*TMPDIR"):
+        client.submit(small, small)
+    client.shutdown()
+    monkeypatch.setattr("tempfile.tempdir", str(folders / "missing"))
+    with pytest.raises(FileError, match="TMPDIR"):
+        client.submit(small, small)
 
 
 @posix

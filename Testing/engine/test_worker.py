@@ -1,7 +1,6 @@
 """The worker process, spoken to line by line: every test starts a real one."""
 
 import json
-import os
 import queue
 import signal
 import subprocess
@@ -16,12 +15,10 @@ import pytest
 from deepregister import Settings, Volume
 from deepregister.connection import worker_command, worker_environment
 from deepregister.protocol import FOLDER_PREFIX, PROTOCOL, pack
-
-# Generous: a loaded machine may need long to start a Python; nothing waits that long when all is well.
-PATIENCE_SECONDS = 120
+from processes import PATIENCE_SECONDS, WITHOUT_TORCH, posix
 
 # A worker whose registration ends only when it is cancelled, and prints in every way a library can.
-NOISY_WORKER = """
+NOISY_WORKER = f"""{WITHOUT_TORCH}
 import os, subprocess, sys, time
 from deepregister import worker
 from deepregister.errors import Cancelled
@@ -190,6 +187,16 @@ def test_garbage_is_answered_and_the_worker_lives_on(start, noisy_command):
     assert worker.hello()["pid"] == worker.process.pid
 
 
+def test_garbage_does_not_disturb_a_run_of_the_engine(start):
+    worker = start()
+    worker.hello()
+    worker.register(1, model="rigid", quality="fast", device="cpu", threads=1)
+    worker.event("progress")
+    worker.write(b"rubbish")
+    assert worker.event("error")["job"] is None
+    assert worker.event("result", "error")["registration"]["settings"]["model"] == "rigid"
+
+
 def test_unknown_protocol_is_refused_with_both_numbers(start, noisy_command):
     worker = start(noisy_command)
     worker.request("hello", protocol=99, folder=str(worker.folder))
@@ -268,7 +275,7 @@ def test_the_end_of_the_client_is_the_end_of_the_worker(start, noisy_command, co
     assert not worker.folder.exists()
 
 
-@pytest.mark.skipif(os.name != "posix", reason="Windows sends no such signal to a process without a console")
+@posix
 def test_ctrl_c_in_the_terminal_is_left_to_the_parent(start, noisy_command):
     worker = start(noisy_command)
     worker.hello()
