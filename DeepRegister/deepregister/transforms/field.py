@@ -50,12 +50,14 @@ class DisplacementField(Transform):
         size = np.asarray(self.geometry.size)
         # ITK counts the outer half voxel as inside and takes the border's value there.
         inside = np.all((index >= -0.5) & (index < size - 0.5), axis=-1)
-        coordinates = np.moveaxis(np.clip(index, 0, size - 1)[..., ::-1], -1, 0)
+        # One row of points, since scipy takes no single one.
+        coordinates = np.clip(index, 0, size - 1)[..., ::-1].reshape(-1, 3).T
         result = np.empty(points.shape)
         for axis in range(3):
-            result[..., axis] = map_coordinates(
+            values = map_coordinates(
                 self.displacement[..., axis], coordinates, output=np.float64, order=1, mode="nearest"
             )
+            result[..., axis] = values.reshape(points.shape[:-1])
         result[~inside] = 0
         return result
 
