@@ -159,4 +159,6 @@ def _orthonormal(axes: np.ndarray) -> np.ndarray:
             f"The image axes are not at right angles (direction {np.round(axes, 4).tolist()}), {TILT_REMEDY}"
         )
     # The nearest rotation: rounding in headers must not accumulate into points.
-    return axes if np.allclose(singular, 1, rtol=0, atol=1e-12) else left @ right
+    straight = axes if np.allclose(singular, 1, rtol=0, atol=1e-12) else left @ right
+    # ITK inverts directions wrongly where a cosine is next to nothing (1e-300), as 1 - cos of a tiny angle is.
+    return np.where(np.abs(straight) < 1e-14, 0.0, straight)
