@@ -1,0 +1,192 @@
+"""`RegistrationLogic`: registration of nodes, as the console and the panel use it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+from deepregister import Progress, Settings
+from deepregister.client import EngineClient, Job
+from deepregister.models.registry import list_models
+
+from .request import Request, requestFromNodes
+from .results import RegistrationNodes, insertResult
+
+
+class RunningRegistration:
+    """A registration that computes in the worker process. Made by `RegistrationLogic.start`.
+
+    The scene is not touched before `finish`, and only if the engine finished well.
+    """
+
+    def __init__(self, request: Request, job: Job):
+        self._request = request
+        self._job = job
+        self._nodes: RegistrationNodes | None = None
+
+    def poll(self) -> list[Progress]:
+        """The reports that have come since the last call; does not wait."""
+        return self._job.poll()
+
+    @property
+    def done(self) -> bool:
+        """Whether the engine has ended, well or not: time to call `finish`."""
+        return self._job.done
+
+    def cancel(self) -> None:
+        """Ask the worker to stop; returns at once. `finish` then raises `Cancelled`."""
+        self._job.cancel()
+
+    def finish(self, progress: Callable[[Progress], None] | None = None) -> RegistrationNodes:
+        """Put the result into the scene, waiting for it if need be.
+
+        Args:
+            progress: called with each report while waiting; what it raises cancels the run.
+
+        Raises:
+            DeepRegisterError: what the engine raised, `Cancelled`, `WorkerError`, or why the result could not be
+                inserted. The scene is then as it was before.
+        """
+        if self._nodes is None:
+            registration = self._job.wait(progress)
+            self._nodes = insertResult(self._request, registration)
+            logging.info(self._nodes.message)
+        return self._nodes
+
+
+class RegistrationLogic:
+    """Registers volumes of the scene through a worker process that is kept for the next run.
+
+        nodes = RegistrationLogic().register(fixedNode, movingNode, model="deformable")
+        nodes.transformNode, nodes.registeredVolumeNode, nodes.registration.measures
+
+    Args:
+        client: of the worker process; None starts one when it is first needed.
+    """
+
+    def __init__(self, client: EngineClient | None = None):
+        super().__init__()
+        self._client = client
+
+    def register(
+        self,
+        fixedNode,
+        movingNode,
+        model: str = "auto",
+        quality: str = "balanced",
+        device: str = "auto",
+        *,
+        fixedMaskNode=None,
+        movingMaskNode=None,
+        initialTransformNode=None,
+        fixedLandmarksNode=None,
+        movingLandmarksNode=None,
+        outputTransformNode=None,
+        createRegisteredVolume: bool = True,
+        createInverse: bool = False,
+        settings: Settings | None = None,
+        progress: Callable[[Progress], None] | None = None,
+    ) -> RegistrationNodes:
+        """Register the moving volume to the fixed one and wait for the result.
+
+        Args:
+            fixedNode: scalar or label map volume that stays where it is.
+            movingNode: scalar or label map volume that is brought onto it.
+            model: name of a model type, or "auto"; see `models`.
+            quality: "fast", "balanced" or "accurate".
+            device: "auto", "cpu", "cuda", "cuda:N" or "mps".
+            fixedMaskNode: label map or segmentation: only what lies inside counts. Likewise `movingMaskNode`.
+            initialTransformNode: where to start: what would bring the moving volume near the fixed one.
+            fixedLandmarksNode: point list; its points pair with those of `movingLandmarksNode` in their order.
+            outputTransformNode: transform to overwrite; None makes a new one.
+            createRegisteredVolume: also make a volume "<moving> registered" on the fixed volume's grid.
+            createInverse: also make a transform of the engine's inverse.
+            settings: all settings in one value, instead of model, quality and device.
+            progress: called with each report; what it raises cancels the run.
+
+        Returns:
+            The nodes that were made. The moving volume is shown under the transform.
+
+        Raises:
+            DeepRegisterError: the text says what was wrong and what to do; the scene is as it was before.
+        """
+        running = self.start(
+            fixedNode,
+            movingNode,
+            model,
+            quality,
+            device,
+            fixedMaskNode=fixedMaskNode,
+            movingMaskNode=movingMaskNode,
+            initialTransformNode=initialTransformNode,
+            fixedLandmarksNode=fixedLandmarksNode,
+            movingLandmarksNode=movingLandmarksNode,
+            outputTransformNode=outputTransformNode,
+            createRegisteredVolume=createRegisteredVolume,
+            createInverse=createInverse,
+            settings=settings,
+        )
+        return running.finish(progress)
+
+    def start(
+        self,
+        fixedNode,
+        movingNode,
+        model: str = "auto",
+        quality: str = "balanced",
+        device: str = "auto",
+        *,
+        fixedMaskNode=None,
+        movingMaskNode=None,
+        initialTransformNode=None,
+        fixedLandmarksNode=None,
+        movingLandmarksNode=None,
+        outputTransformNode=None,
+        createRegisteredVolume: bool = True,
+        createInverse: bool = False,
+        settings: Settings | None = None,
+    ) -> RunningRegistration:
+        """Start what `register` does and return at once; the caller polls and then finishes it.
+
+        Raises:
+            DeepRegisterError: the nodes cannot be registered, or the worker cannot be started.
+        """
+        request = requestFromNodes(
+            fixedNode,
+            movingNode,
+            settings or Settings(model=model, quality=quality, device=device),
+            fixedMaskNode=fixedMaskNode,
+            movingMaskNode=movingMaskNode,
+            initialTransformNode=initialTransformNode,
+            fixedLandmarksNode=fixedLandmarksNode,
+            movingLandmarksNode=movingLandmarksNode,
+            outputTransformNode=outputTransformNode,
+            createRegisteredVolume=createRegisteredVolume,
+            createInverse=createInverse,
+        )
+        job = self.client.submit(
+            request.fixed,
+            request.moving,
+            request.settings,
+            fixed_mask=request.fixedMask,
+            moving_mask=request.movingMask,
+            initial=request.initial,
+            landmarks=request.landmarks,
+        )
+        return RunningRegistration(request, job)
+
+    @property
+    def client(self) -> EngineClient:
+        """The client of the worker process."""
+        if self._client is None:
+            self._client = EngineClient(log=logging.debug)
+        return self._client
+
+    def models(self) -> list:
+        """The cards of the model types that there are."""
+        return list_models()
+
+    def close(self) -> None:
+        """End the worker process, if there is one; a run that computes is cancelled. A later run starts another."""
+        if self._client is not None:
+            self._client.shutdown()

@@ -1,0 +1,40 @@
+"""What a transform node remembers of its registration: enough to show it and to run it again."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from deepregister import Settings
+from deepregister.result import Registration
+
+_PREFIX = "DeepRegister."
+
+
+def record(node, registration: Registration, fixedNode, movingNode) -> None:
+    """Note on a transform node what it was made from and how; `fixedNode` and `movingNode` in the node's own sense."""
+    node.SetNodeReferenceID(node.GetFixedNodeReferenceRole(), fixedNode.GetID())
+    node.SetNodeReferenceID(node.GetMovingNodeReferenceRole(), movingNode.GetID())
+    summary = registration.summary()
+    values = {
+        "Model": registration.settings.model,
+        "Quality": registration.settings.quality,
+        "Device": registration.device,
+        "EngineVersion": registration.versions.get("deepregister", ""),
+        "Settings": json.dumps(registration.settings.to_dict()),
+        "Summary": json.dumps(summary),
+    }
+    for name, value in values.items():
+        node.SetAttribute(_PREFIX + name, value)
+
+
+def recordedSettings(node) -> Settings | None:
+    """The settings that reproduce the registration a transform node came from; None for another transform."""
+    text = node.GetAttribute(_PREFIX + "Settings")
+    return Settings.from_dict(json.loads(text)) if text else None
+
+
+def recordedSummary(node) -> dict[str, Any] | None:
+    """Settings, measures, seconds, device and warnings, as `Registration.summary` has them; None likewise."""
+    text = node.GetAttribute(_PREFIX + "Summary")
+    return json.loads(text) if text else None
