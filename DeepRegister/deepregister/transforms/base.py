@@ -65,11 +65,18 @@ class Transform(ABC):
         if fill is None:
             fill = 0 if interpolation in ("nearest", "label") else float(np.fmin.reduce(volume.data, axis=None))
         image = volume.to_sitk()
+        between_values = volume.data.dtype.kind in "iub" and interpolation in ("linear", "cubic")
+        if between_values:
+            # ITK cuts the fraction off integers instead of rounding: a linearly resampled CT would lose half a unit.
+            image = sitk.Cast(image, sitk.sitkFloat32 if volume.data.dtype.itemsize <= 2 else sitk.sitkFloat64)
         reference = set_geometry(sitk.Image(onto.size, sitk.sitkUInt8), onto)
         resampled = sitk.Resample(
             image, reference, self.to_sitk(), INTERPOLATIONS[interpolation], fill, image.GetPixelID()
         )
-        return Volume(sitk.GetArrayFromImage(resampled).astype(volume.data.dtype, copy=False), onto, volume.name)
+        values = sitk.GetArrayFromImage(resampled)
+        if between_values:
+            values = _rounded(values, volume.data.dtype)
+        return Volume(values.astype(volume.data.dtype, copy=False), onto, volume.name)
 
     def sampled_on(self, geometry: Geometry) -> DisplacementField:
         """The displacement of this transform at every voxel of `geometry`, as one dense field."""
@@ -97,6 +104,16 @@ class Transform(ABC):
         from .files import write_transform
 
         write_transform(self, path)
+
+
+def _rounded(values: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """Whole numbers within the range of an integer type (in place)."""
+    lowest, highest = (0, 1) if dtype.kind == "b" else (np.iinfo(dtype).min, np.iinfo(dtype).max)
+    if dtype.itemsize == 8:
+        # As a float the largest 64-bit integer is one too large for it.
+        highest = np.nextafter(float(highest), 0)
+    np.rint(values, out=values)
+    return np.clip(values, lowest, highest, out=values)
 
 
 def checked_points(points: np.ndarray) -> np.ndarray:
