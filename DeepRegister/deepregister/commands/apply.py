@@ -12,8 +12,9 @@ import numpy as np
 from ..errors import FileError, InputError
 from ..pointfiles import is_point_file, read_points, write_points
 from ..result import check_writable
-from ..transforms import Composite, LinearTransform, Transform, read_transform
+from ..transforms import Transform, read_transform
 from ..transforms.base import INTERPOLATIONS
+from ..transforms.inversion import inverse_at, inverse_on
 from ..volume import Volume
 from .register import add_csv_coordinates
 
@@ -28,8 +29,6 @@ volume onto the moving one. This holds for volumes, label maps and points alike;
 TRANSFORM is a result folder of `deepregister register`, where both directions are at hand, or a transform file (.h5,
 .tfm, .txt, .mat; or a displacement field as .nii.gz, .nrrd, .mha), whose inverse is computed where it is needed.
 """
-# Below what a landmark can be placed to; a larger round-trip error says that the inverse is not known there.
-TRUSTED_MM = 0.5
 FEW_LABELS = 256
 
 
@@ -90,7 +89,7 @@ class TransformPair:
 
     Attributes:
         fixed_to_moving: the transform itself.
-        moving_to_fixed: its inverse where it was saved with it; else it is computed where it is needed.
+        moving_to_fixed: its inverse as it was saved with it; None where there is none.
         fixed: a volume on the grid of the fixed one, where the result folder has it.
     """
 
@@ -115,37 +114,6 @@ class TransformPair:
             registered if registered.is_file() else None,
         )
 
-    def carried_points(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Points of the moving volume, (n, 3), LPS mm, on the fixed one; and for each whether that is known.
-
-        It is not where the way back misses the point by more than `TRUSTED_MM`: outside of what was registered, or
-        where the transform folds.
-        """
-        if self.moving_to_fixed is None:
-            carried = points_through_inverse(self.fixed_to_moving, points)
-        else:
-            carried = self.moving_to_fixed.apply_to_points(points)
-        error = np.linalg.norm(self.fixed_to_moving.apply_to_points(carried) - points, axis=-1)
-        return carried, error <= TRUSTED_MM
-
-
-def points_through_inverse(transform: Transform, points: np.ndarray, iterations: int = 200) -> np.ndarray:
-    """The points (n, 3) that `transform` maps to `points`, solved for these alone: no grid limits the accuracy."""
-    if isinstance(transform, Composite):
-        for part in reversed(transform.parts):
-            points = points_through_inverse(part, points, iterations)
-        return points
-    if isinstance(transform, LinearTransform):
-        return transform.inverse().apply_to_points(points)
-    found = np.array(points, dtype=float)
-    for _ in range(iterations):
-        # Half steps also settle where the field compresses strongly.
-        step = points - transform.apply_to_points(found)
-        found += step / 2
-        if not len(step) or float(np.abs(step).max()) < 1e-5:
-            break
-    return found
-
 
 def _apply_to_points(pair: TransformPair, options: argparse.Namespace) -> None:
     if not is_point_file(options.output):
@@ -157,13 +125,13 @@ def _apply_to_points(pair: TransformPair, options: argparse.Namespace) -> None:
     if options.inverse:
         write_points(read.moved_to(pair.fixed_to_moving.apply_to_points(read.points)), options.output)
         return
-    carried, known = pair.carried_points(read.points)
+    carried, known = inverse_at(pair.fixed_to_moving, read.points)
     write_points(read.moved_to(carried), options.output)
     if not known.all():
         lost = [read.labels[n] or f"number {n + 1}" for n in np.flatnonzero(~known)]
         print(
-            f"Note: {len(lost)} of {len(known)} points lie where the transform has no inverse, outside of what was "
-            f"registered; their places are guesses: {', '.join(lost[:10])}{', ...' if len(lost) > 10 else ''}.",
+            f"Note: {len(lost)} of {len(known)} points lie outside of what was registered, where the inverse is not "
+            f"known; do not trust their places: {', '.join(lost[:10])}{', ...' if len(lost) > 10 else ''}.",
             file=sys.stderr,
         )
 
@@ -189,7 +157,7 @@ def _apply_to_volume(pair: TransformPair, options: argparse.Namespace) -> None:
             file=sys.stderr,
         )
     if options.inverse:
-        transform = pair.moving_to_fixed or pair.fixed_to_moving.inverse()
+        transform = pair.moving_to_fixed or inverse_on(pair.fixed_to_moving, grid)
     else:
         transform = pair.fixed_to_moving
     transform.resample(volume, grid, options.interpolation).write(options.output)
