@@ -14,9 +14,11 @@ from deepregister import demo
 from deepregister.cli import main
 from deepregister.demo import PAIRS, Archive, DemoPair, Item, Structure, fetch
 from deepregister.errors import Cancelled, FileError
+from deepregister.report import RESULTS
 from deepregister.volume import Geometry, Volume
 
 CENTRE = np.array([10.0, -20.0, 30.0])
+SHIFT = np.array([3.0, -4.0, 2.0])
 
 
 def sha256(content):
@@ -38,9 +40,9 @@ def pair(tmp_path):
     store = tmp_path / "store"
     store.mkdir()
     fixed_grid = Geometry((26, 26, 26), (2, 2, 2), tuple(CENTRE - 25))
-    moving_grid = Geometry((30, 30, 30), (2, 2, 2), tuple(CENTRE + (3, -4, 2) - 29))
+    moving_grid = Geometry((30, 30, 30), (2, 2, 2), tuple(CENTRE + SHIFT - 29))
     contents, labels = [], []
-    for grid, shift in ((fixed_grid, 0), (moving_grid, np.array([3.0, -4, 2]))):
+    for grid, shift in ((fixed_grid, 0), (moving_grid, SHIFT)):
         organ = ball(grid, CENTRE + shift + (6, 2, -4), 8)
         image = 200 * ball(grid, CENTRE + shift, 18) + 300 * organ + 150 * ball(grid, CENTRE + shift - (7, 5, 1), 5)
         contents.append(volume_bytes(Volume(image.astype(np.int16), grid), store, "image.nii.gz"))
@@ -49,13 +51,10 @@ def pair(tmp_path):
     with zipfile.ZipFile(wheel, "w") as package:
         package.writestr("demopictures/moving.nii.gz", contents[1])
         package.writestr("demopictures/labels.nii.gz", labels[1])
-        package.writestr(
-            "demopictures-1.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: demopictures\nVersion: 1.0\n"
-        )
-        package.writestr(
-            "demopictures-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
-        )
-        package.writestr("demopictures-1.0.dist-info/RECORD", "")
+        about = "demopictures-1.0.dist-info"
+        package.writestr(f"{about}/METADATA", "Metadata-Version: 2.1\nName: demopictures\nVersion: 1.0\n")
+        package.writestr(f"{about}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        package.writestr(f"{about}/RECORD", "")
     source = store / "demoscans-2.0.tar.gz"
     with tarfile.open(source, "w:gz") as package:
         for name, content in (("tests/fixed.nii.gz", contents[0]), ("tests/labels.nii.gz", labels[0])):
@@ -88,14 +87,7 @@ def test_the_whole_demo(pair, tmp_path, monkeypatch, capsys):
     options = ["--output", str(output), "--model", "deformable", "--quality", "fast", "--threads", "1"]
     assert main(["demo", *options, "--data", str(tmp_path / "store")]) == 0
     told = capsys.readouterr()
-    assert names(output) >= {
-        "transform.h5",
-        "inverse.h5",
-        "registered.nii.gz",
-        "result.json",
-        "slices.png",
-        "scene.mrml",
-    }
+    assert names(output) >= set(RESULTS)
     assert names(output / "images") == FILES | {"CREDITS.txt"}
     overlap = json.loads((output / "result.json").read_text())["measures"]["overlap_dice"]["Organ"]
     assert overlap["before"] < 0.75
