@@ -33,12 +33,19 @@ def write_transform(transform: Transform, path: str | os.PathLike, onto: Geometr
 
     Raises:
         FileError: an ending that names no format, or a place that cannot be written.
-        TransformError: a linear transform was to be written as a dense field without `onto`, or another as .mat.
+        TransformError: the format cannot hold it: a linear transform as a dense field without `onto`, another as .mat,
+            a field of one slice as NIfTI.
     """
     path = Path(path)
     name = path.name.lower()
     if name.endswith(FIELD_ENDINGS):
-        write_image(_flattened(transform, onto).to_image(), path)
+        field = _flattened(transform, onto)
+        if field.geometry.size[2] == 1 and name.endswith((".nii", ".nii.gz")):
+            raise TransformError(
+                f"{path.name}: ITK cannot read a NIfTI field back that is one voxel thick along its third axis. "
+                "Use .nrrd or .mha."
+            )
+        write_image(field.to_image(), path)
     elif name.endswith(TRANSFORM_ENDINGS):
         with replacing(path) as aside:
             sitk.WriteTransform(transform.to_sitk(), str(aside))
