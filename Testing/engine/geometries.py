@@ -1,4 +1,4 @@
-"""Hypothesis strategies and helpers: grids, transforms and one physical object described by differently ordered axes."""
+"""Hypothesis strategies and helpers: grids, transforms, and the same voxels with their axes in another order."""
 
 import numpy as np
 from deepregister import Affine, DisplacementField, Geometry, Rigid

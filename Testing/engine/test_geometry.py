@@ -127,7 +127,7 @@ def test_an_axis_of_no_length_is_refused_in_a_matrix():
 def test_a_tilt_is_refused_with_its_remedy():
     tilt = np.radians(0.5)
     direction = ((1, 0, 0), (0, 1, np.sin(tilt)), (0, 0, np.cos(tilt)))
-    with pytest.raises(GeometryError, match="gantry.*3D Slicer"):
+    with pytest.raises(GeometryError, match=r"gantry.*3D Slicer"):
         Geometry((4, 4, 4), direction=direction)
 
 
