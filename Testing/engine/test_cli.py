@@ -14,6 +14,7 @@ import pytest
 import SimpleITK as sitk
 from deepregister import __version__
 from deepregister.cli import main
+from deepregister.connection import worker_environment
 from deepregister.pointfiles import PointList, write_points
 from deepregister.report import Source, save
 from deepregister.result import Registration
@@ -78,7 +79,9 @@ def result(data, tmp_path_factory):
     command = [sys.executable, "-m", "deepregister", "register", data / "fixed.nii.gz", data / "moving.nrrd"]
     options = ["--output", folder, "--model", "deformable", "--quality", "fast", "--device", "cpu", "--threads", "1"]
     landmarks = ["--fixed-landmarks", data / "fixed.mrk.json", "--moving-landmarks", data / "moving.csv"]
-    done = subprocess.run([*command, *options, *landmarks], capture_output=True, text=True, encoding="utf-8")
+    done = subprocess.run(
+        [*command, *options, *landmarks], capture_output=True, text=True, encoding="utf-8", env=worker_environment()
+    )
     assert done.returncode == 0, done.stderr
     return folder, done.stdout, done.stderr
 
@@ -291,7 +294,8 @@ def test_inputs_are_checked_before_torch_is_imported(data, tmp_path):
         "--output",
         tmp_path,
     ]
-    assert subprocess.run(command, capture_output=True, text=True).stdout.split() == ["False", "2"]
+    done = subprocess.run(command, capture_output=True, text=True, env=worker_environment())
+    assert done.stdout.split() == ["False", "2"]
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows cannot send Ctrl-C to one process")
@@ -302,7 +306,8 @@ def test_ctrl_c_stops_cleanly(data, tmp_path):
         Volume.from_array(smooth).write(tmp_path / name)
     command = [sys.executable, "-m", "deepregister", "register", tmp_path / "fixed.nii.gz", tmp_path / "moving.nii.gz"]
     options = ["--output", tmp_path / "out", "--quality", "accurate", "--threads", "1", "--device", "cpu"]
-    with subprocess.Popen([*command, *options], stderr=subprocess.PIPE, text=True, encoding="utf-8") as process:
+    pipes = {"stderr": subprocess.PIPE, "text": True, "encoding": "utf-8", "env": worker_environment()}
+    with subprocess.Popen([*command, *options], **pipes) as process:
         # The first line comes when the preparation is over: now it computes.
         assert "prepare" in process.stderr.readline()
         time.sleep(0.5)
