@@ -71,10 +71,18 @@ def bending(geometry: Geometry, amplitude=4.0, wavelength=28.0) -> DisplacementF
 
 
 def deformable(fixed: Geometry, degrees=9.0, shift=(3, -4, 2), spacing=2.0, **field) -> Composite:
-    """What the engine returns: a field on the fixed volume's axes with a margin, then an affine about its centre."""
+    """What the engine returns: a field on the fixed volume's axes that tapers to 0 in a margin, then an affine."""
     linear = rotated(degrees, (0.2, 1, 0.4), scale=(1.04, 0.97, 1.02))
     linear[:3, 3] = fixed.centre + np.asarray(shift) - linear[:3, :3] @ fixed.centre
-    return Composite((bending(fixed.with_spacing((spacing,) * 3).padded(4), **field), Affine(linear)))
+    margin = 7
+    geometry = fixed.with_spacing((spacing,) * 3).padded(margin)
+    taper = np.ones(geometry.shape)
+    for axis, count in enumerate(geometry.shape):
+        index = np.arange(count)
+        depth = np.clip(np.minimum(index, index[::-1]) / (margin - 1), 0, 1)
+        taper *= np.expand_dims(depth**2 * (3 - 2 * depth), [other for other in range(3) if other != axis])
+    smooth = bending(geometry, **field).displacement
+    return Composite((DisplacementField(smooth * taper[..., None], geometry), Affine(linear)))
 
 
 def rigid(fixed: Geometry, degrees=12.0, shift=(2, 3, -4)) -> Rigid:
@@ -188,7 +196,7 @@ def dump(scene) -> dict[str, object]:
     points = np.random.default_rng(0).uniform(-30, 30, (20, 3))
     for node in (scene.GetNthNode(index) for index in range(scene.GetNumberOfNodes())):
         content: object = None
-        if node.IsA("vtkMRMLTransformNode"):
+        if node.IsA("vtkMRMLTransformNode") and node.GetTransformFromParent() is not None:
             content = transformedPoints(node.GetTransformFromParent(), points).round(9).tolist()
         elif node.IsA("vtkMRMLVolumeNode") and node.GetImageData() is not None:
             content = zlib.crc32(np.ascontiguousarray(slicer.util.arrayFromVolume(node)).tobytes())

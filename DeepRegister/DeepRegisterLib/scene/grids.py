@@ -66,7 +66,7 @@ class NodeTransform:
         return "vtkMRMLTransformNode"
 
 
-def nodeTransform(transform: Transform, fixed: Geometry, asGrid: bool = False) -> NodeTransform:
+def nodeTransform(transform: Transform, fixed: Geometry, oneGrid: bool = False) -> NodeTransform:
     """The engine's `transform` as a matrix or as one cubic displacement grid on the axes of `fixed`.
 
     The grid holds the whole map, the affine part included, so that every tool of Slicer can read it. Only where the
@@ -76,15 +76,15 @@ def nodeTransform(transform: Transform, fixed: Geometry, asGrid: bool = False) -
     Args:
         transform: fixed to moving, LPS mm.
         fixed: grid of the fixed volume in the world: where the scene has to agree with the engine.
-        asGrid: a linear transform becomes a grid too.
+        oneGrid: whatever the transform, a linear one too, the result is one grid.
     """
     linear = linearPart(transform)
-    if linear is not None and not asGrid:
+    if linear is not None and not oneGrid:
         matrix = vtk.vtkTransform()
         matrix.SetMatrix(vtkMatrix(flippedMatrix(linear.matrix)))
         return NodeTransform(matrix)
     whole = _gridded(transform, fixed)
-    if not whole.lostByInverse:
+    if oneGrid or not whole.lostByInverse:
         return whole
     apart = _residualAndAffine(transform, fixed)
     return apart if apart.lostByInverse < whole.lostByInverse / 2 else whole
@@ -125,20 +125,22 @@ def displacementGrid(transform: Transform, geometry: Geometry) -> slicer.vtkOrie
 
 def _gridded(transform: Transform, fixed: Geometry) -> NodeTransform:
     start = _startingGrid(transform, fixed)
-    probes = _probes(transform, start, fixed)
+    everywhere = _spread(fixed)
+    spread = len(everywhere)
+    probes = np.concatenate([everywhere, _gathered(transform, start, fixed)])
     wanted = transform.apply_to_points(probes)
     voxel = min(fixed.spacing)
-    best = None
+    best, bestNearlyEverywhere, coarserLoss = None, np.inf, np.inf
     for refined, geometry in _candidates(start, fixed):
         grid = displacementGrid(transform, geometry)
         distance = np.linalg.norm(transformedPoints(grid, probes) - wanted, axis=-1)
-        loss = float(distance.max())
+        loss, nearlyEverywhere = float(distance.max()), float(np.quantile(distance[:spread], 0.99))
+        if nearlyEverywhere < bestNearlyEverywhere:
+            best, bestNearlyEverywhere = (grid, loss), nearlyEverywhere
         # Where halving the spacing hardly helps, the field jumps, as at the border of one that does not taper.
-        useless = refined and loss > _USEFUL_GAIN * best[1]
-        if not useless and (best is None or loss < best[1]):
-            best = grid, loss
-        enough = loss <= LOSS_ANYWHERE * voxel and np.quantile(distance, 0.99) <= LOSS_NEARLY_EVERYWHERE * voxel
-        if useless or enough:
+        jumps = refined and loss > _USEFUL_GAIN * coarserLoss
+        coarserLoss = loss
+        if nearlyEverywhere <= LOSS_NEARLY_EVERYWHERE * voxel and (jumps or loss <= LOSS_ANYWHERE * voxel):
             break
     grid, loss = best
     return NodeTransform(grid, loss, _lostByInverse(grid, probes, voxel))
@@ -156,7 +158,7 @@ def _residualAndAffine(transform: Transform, fixed: Geometry) -> NodeTransform:
     both.PostMultiply()
     both.Concatenate(residual.fromParent)
     both.Concatenate(vtkMatrix(flippedMatrix(affine.matrix)))
-    probes = _spread(fixed, _PROBES)
+    probes = _spread(fixed)
     loss = _farthest(transformedPoints(both, probes), transform.apply_to_points(probes))
     return NodeTransform(both, loss, _lostByInverse(both, probes, min(fixed.spacing)))
 
@@ -204,8 +206,14 @@ def _aligned(start: Geometry, fixed: Geometry, steps: np.ndarray) -> Geometry:
     )
 
 
-def _probes(transform: Transform, start: Geometry, fixed: Geometry) -> np.ndarray:
-    """Points (n, 3) of the fixed volume: spread all over, and gathered where the field bends most."""
+def _spread(fixed: Geometry) -> np.ndarray:
+    """Points (n, 3) all over the fixed volume."""
+    count = min(_PROBES, 4 * int(np.prod(fixed.size)))
+    return fixed.index_to_point(np.random.default_rng(0).uniform(-0.5, np.asarray(fixed.size) - 0.5, (count, 3)))
+
+
+def _gathered(transform: Transform, start: Geometry, fixed: Geometry) -> np.ndarray:
+    """Points (n, 3) of the fixed volume about the voxels of `start` where the field bends most."""
     displacement = transform.sampled_on(start).displacement
     bending = np.zeros(start.shape, dtype=np.float32)
     for axis in range(3):
@@ -213,21 +221,13 @@ def _probes(transform: Transform, start: Geometry, fixed: Geometry) -> np.ndarra
             second = np.linalg.norm(np.diff(displacement, 2, axis=axis), axis=-1)
             inner = tuple(slice(1, -1) if other == axis else slice(None) for other in range(3))
             bending[inner] += second
-    index = start.points()
-    inside = _within(fixed, index)
-    bending[~inside] = 0
+    bending[~_within(fixed, start.points())] = 0
     sharpest = np.argsort(bending, axis=None)[-_PROBES // 100 :]
     index = np.stack(np.unravel_index(sharpest, start.shape), axis=-1)[:, ::-1].astype(float)
     around = np.random.default_rng(1).uniform(-1, 1, (20, *index.shape))
     around[0] = 0
     gathered = start.index_to_point((index + around).reshape(-1, 3))
-    gathered = gathered[_within(fixed, gathered)]
-    return np.concatenate([_spread(fixed, _PROBES), gathered])
-
-
-def _spread(fixed: Geometry, count: int) -> np.ndarray:
-    size = np.asarray(fixed.size)
-    return fixed.index_to_point(np.random.default_rng(0).uniform(-0.5, size - 0.5, (count, 3)))
+    return gathered[_within(fixed, gathered)]
 
 
 def _within(fixed: Geometry, points: np.ndarray) -> np.ndarray:

@@ -8,7 +8,7 @@ from deepregister import Volume
 from deepregister.result import Registration
 
 from .edit import SceneEdit
-from .grids import NodeTransform, nodeTransform
+from .grids import NodeTransform, linearPart, nodeTransform
 from .hierarchy import placeBeside
 from .parents import checkOutput, putUnder
 from .provenance import record
@@ -51,9 +51,9 @@ def insertResult(request: Request, registration: Registration) -> RegistrationNo
     fixedNode, movingNode, transformNode = request.fixedNode, request.movingNode, request.outputTransformNode
     # All that takes time or can fail by itself comes before the first change.
     # "auto" may end with an affine; a node that is a grid then holds it as one.
-    asGrid = transformNode is not None and bool(transformNode.IsA("vtkMRMLGridTransformNode"))
-    forward = nodeTransform(registration.transform, request.fixed.geometry, asGrid)
-    inverse = nodeTransform(registration.inverse, request.moving.geometry) if request.createInverse else None
+    isGrid = transformNode is not None and bool(transformNode.IsA("vtkMRMLGridTransformNode"))
+    forward = nodeTransform(registration.transform, request.fixed.geometry, oneGrid=isGrid)
+    inverse = _inverse(request, registration) if request.createInverse else None
     registered = _registered(request, registration) if request.createRegisteredVolume else None
     if transformNode is not None:
         checkOutput(transformNode, fixedNode, movingNode)
@@ -96,6 +96,12 @@ def insertResult(request: Request, registration: Registration) -> RegistrationNo
     notes = (place, *request.notes, *registration.warnings)
     message = " ".join((summary, *notes))
     return RegistrationNodes(transformNode, registeredNode, inverseNode, registration, message, notes)
+
+
+def _inverse(request: Request, registration: Registration) -> NodeTransform:
+    # One grid even where VTK cannot invert it: its inverse is there, as the forward transform.
+    bends = linearPart(registration.inverse) is None
+    return nodeTransform(registration.inverse, request.moving.geometry, oneGrid=bends)
 
 
 def _fill(node, prepared: NodeTransform) -> None:

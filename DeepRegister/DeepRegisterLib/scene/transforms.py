@@ -23,7 +23,7 @@ def setTransform(node, transform: Transform, fixed: Geometry) -> NodeTransform:
         transform: fixed to moving, LPS mm.
         fixed: grid of the fixed volume in the world: where the scene has to agree with the engine.
     """
-    prepared = nodeTransform(transform, fixed, asGrid=bool(node.IsA("vtkMRMLGridTransformNode")))
+    prepared = nodeTransform(transform, fixed, oneGrid=bool(node.IsA("vtkMRMLGridTransformNode")))
     setNodeTransform(node, prepared)
     return prepared
 
