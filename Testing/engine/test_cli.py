@@ -30,6 +30,8 @@ FIXED_GRID = Geometry(
     tuple(map(tuple, Rotation.from_euler("xyz", [10, -5, 15], degrees=True).as_matrix())),
 )
 SHIFT = np.array([3.0, -2.0, 4.0])
+# How the program itself is started: with the engine of this checkout.
+PROGRAM = {"env": worker_environment({}), "text": True, "encoding": "utf-8"}
 RESULTS = {"transform.h5", "inverse.h5", "registered.nii.gz", "result.json", "slices.png", "scene.mrml"}
 
 
@@ -79,9 +81,7 @@ def result(data, tmp_path_factory):
     command = [sys.executable, "-m", "deepregister", "register", data / "fixed.nii.gz", data / "moving.nrrd"]
     options = ["--output", folder, "--model", "deformable", "--quality", "fast", "--device", "cpu", "--threads", "1"]
     landmarks = ["--fixed-landmarks", data / "fixed.mrk.json", "--moving-landmarks", data / "moving.csv"]
-    done = subprocess.run(
-        [*command, *options, *landmarks], capture_output=True, text=True, encoding="utf-8", env=worker_environment()
-    )
+    done = subprocess.run([*command, *options, *landmarks], capture_output=True, **PROGRAM)
     assert done.returncode == 0, done.stderr
     return folder, done.stdout, done.stderr
 
@@ -294,7 +294,7 @@ def test_inputs_are_checked_before_torch_is_imported(data, tmp_path):
         "--output",
         tmp_path,
     ]
-    done = subprocess.run(command, capture_output=True, text=True, env=worker_environment())
+    done = subprocess.run(command, capture_output=True, **PROGRAM)
     assert done.stdout.split() == ["False", "2"]
 
 
@@ -306,8 +306,7 @@ def test_ctrl_c_stops_cleanly(data, tmp_path):
         Volume.from_array(smooth).write(tmp_path / name)
     command = [sys.executable, "-m", "deepregister", "register", tmp_path / "fixed.nii.gz", tmp_path / "moving.nii.gz"]
     options = ["--output", tmp_path / "out", "--quality", "accurate", "--threads", "1", "--device", "cpu"]
-    pipes = {"stderr": subprocess.PIPE, "text": True, "encoding": "utf-8", "env": worker_environment()}
-    with subprocess.Popen([*command, *options], **pipes) as process:
+    with subprocess.Popen([*command, *options], stderr=subprocess.PIPE, **PROGRAM) as process:
         # The first line comes when the preparation is over: now it computes.
         assert "prepare" in process.stderr.readline()
         time.sleep(0.5)
