@@ -18,7 +18,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from .errors import FileError, GeometryError, InputError
-from .geometry import TILT_REMEDY
+from .geometry import ORTHONORMAL_TOLERANCE, TILT_REMEDY
 from .writing import itk_reason, replacing
 
 # How far a DICOM slice may lie from where even spacing puts it, as a share of that spacing: scanners round positions.
@@ -34,7 +34,7 @@ def read_image(path: str | os.PathLike, frame: int | None = None) -> sitk.Image:
 
     Raises:
         FileError: the path is missing, or ITK cannot read it, or it is incomplete.
-        GeometryError: its axes are not at right angles, or the slices of a DICOM series are unevenly spaced.
+        GeometryError: its axes are not at right angles, or the slices of a DICOM series are tilted or unevenly spaced.
         InputError: it is not one scalar three-dimensional image.
     """
     path = Path(path)
@@ -128,8 +128,6 @@ def _two_dimensional(name: str, size: Sequence[int]) -> str:
 
 def _read_dicom_folder(folder: Path) -> sitk.Image:
     reader = sitk.ImageSeriesReader()
-    # On, the reader would make the axes orthogonal by silently dropping the tilt of a CT gantry.
-    reader.ForceOrthogonalDirectionOff()
     reader.MetaDataDictionaryArrayUpdateOn()
     series = {name: reader.GetGDCMSeriesFileNames(str(folder), name) for name in reader.GetGDCMSeriesIDs(str(folder))}
     if not series:
@@ -147,25 +145,31 @@ def _read_dicom_folder(folder: Path) -> sitk.Image:
     require_scalar_3d(image.GetDimension(), image.GetNumberOfComponentsPerPixel(), image.GetSize(), folder.name)
     if image.GetSize()[2] == 1:
         raise InputError(_two_dimensional(folder.name, image.GetSize()[:2]))
-    _require_even_slices(reader, image, folder)
+    _require_straight_even_slices(reader, image, folder)
     return image
 
 
-def _require_even_slices(reader: sitk.ImageSeriesReader, image: sitk.Image, folder: Path) -> None:
+def _require_straight_even_slices(reader: sitk.ImageSeriesReader, image: sitk.Image, folder: Path) -> None:
     count = image.GetSize()[2]
     position = "0020|0032"
     if not all(reader.HasMetaDataKey(slice, position) for slice in range(count)):
         return
     found = np.array([[float(x) for x in reader.GetMetaData(slice, position).split("\\")] for slice in range(count)])
-    even = found[0] + np.linspace(0, 1, count)[:, None] * (found[-1] - found[0])
-    spacing = np.linalg.norm(found[-1] - found[0]) / (count - 1)
-    if np.linalg.norm(found - even, axis=1).max() > SLICE_POSITION_TOLERANCE * spacing:
+    step = (found[-1] - found[0]) / (count - 1)
+    spacing = np.linalg.norm(step)
+    off = np.linalg.norm(found - found[0] - np.arange(count)[:, None] * step, axis=1).max()
+    if off > SLICE_POSITION_TOLERANCE * spacing:
         steps = np.linalg.norm(np.diff(found, axis=0), axis=1)
         raise GeometryError(
             f"The {count} slices in {folder} are not evenly spaced: neighbours are {steps.min():.3g} to "
             f"{steps.max():.3g} mm apart. Slices are missing, or several volumes share one series. Complete the "
             "series, or load it in 3D Slicer, which resamples it, and save it as .nrrd."
         )
+    normal = np.asarray(image.GetDirection()).reshape(3, 3)[:, 2]
+    sideways = np.linalg.norm(step - (step @ normal) * normal) / spacing
+    if sideways > ORTHONORMAL_TOLERANCE:
+        tilt = np.degrees(np.arcsin(min(sideways, 1.0)))
+        raise GeometryError(f"The slices in {folder} are tilted by {tilt:.1f} degrees, {TILT_REMEDY}")
 
 
 def _nifti_bytes(header: bytes) -> int | None:

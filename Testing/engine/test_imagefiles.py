@@ -222,8 +222,19 @@ def test_a_series_with_a_missing_slice_is_refused(tmp_path):
 
 def test_a_tilted_gantry_is_refused_with_the_remedy(tmp_path):
     write_ct(tmp_path / "ct", some_volume().data, GRID, tilt_mm=0.5)
-    with pytest.raises(GeometryError, match=r"ct.*right angles.*gantry.*3D Slicer"):
+    with pytest.raises(GeometryError, match=r"ct are tilted by 11\.3 degrees.*gantry.*3D Slicer"):
         Volume.read(tmp_path / "ct")
+
+
+@pytest.mark.parametrize("backwards", [False, True])
+def test_slices_may_run_either_way(tmp_path, backwards):
+    grid = Geometry((6, 5, 4), (1, 1, 2), direction=((1, 0, 0), (0, 1, 0), (0, 0, -1 if backwards else 1)))
+    volume = some_volume(grid)
+    write_ct(tmp_path / "ct", volume.data, grid)
+    back = Volume.read(tmp_path / "ct")
+    for index in [(0, 0, 0), (5, 4, 3), (2, 1, 1)]:
+        i, j, k = np.rint(back.geometry.point_to_index(grid.index_to_point(index))).astype(int)
+        assert back.data[k, j, i] == volume.data[index[::-1]]
 
 
 def test_a_single_dicom_slice_is_no_volume(tmp_path):
