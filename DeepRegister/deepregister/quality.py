@@ -41,12 +41,11 @@ def dice(a: np.ndarray, b: np.ndarray, labels: Sequence[int] | None = None) -> d
         )
     if labels is None:
         labels = [int(label) for label in np.union1d(np.unique(a), np.unique(b)) if label != 0]
-    # One pass over the voxels for all labels.
-    table = np.unique(np.concatenate([np.asarray(labels, dtype=np.int64), [0]]))
-    known_a, known_b = (np.where(np.isin(x, table), x, 0).astype(np.int64) for x in (a, b))
-    index_a, index_b = np.searchsorted(table, known_a).ravel(), np.searchsorted(table, known_b).ravel()
-    count_a, count_b = (np.bincount(index, minlength=len(table)) for index in (index_a, index_b))
-    both = np.bincount(index_a[index_a == index_b], minlength=len(table))
+    # One pass over the voxels for all labels; the last place is for everything else.
+    table = np.unique(np.asarray(labels, dtype=np.int64))
+    index_a, index_b = (_places(x.ravel(), table) for x in (a, b))
+    count_a, count_b = (np.bincount(index, minlength=len(table) + 1) for index in (index_a, index_b))
+    both = np.bincount(index_a[index_a == index_b], minlength=len(table) + 1)
     result = {}
     for label in labels:
         place = int(np.searchsorted(table, label))
@@ -54,6 +53,14 @@ def dice(a: np.ndarray, b: np.ndarray, labels: Sequence[int] | None = None) -> d
         if total:
             result[int(label)] = 2 * int(both[place]) / total
     return result
+
+
+def _places(values: np.ndarray, table: np.ndarray) -> np.ndarray:
+    """Where each value stands in a sorted table; its length for a value that is not in it."""
+    if not len(table):
+        return np.zeros(len(values), dtype=int)
+    place = np.minimum(np.searchsorted(table, values), len(table) - 1)
+    return np.where(table[place] == values, place, len(table))
 
 
 def folding(field: DisplacementField) -> dict[str, float]:
@@ -109,8 +116,10 @@ def measure(
     if not isinstance(transform, LinearTransform):
         parts = transform.parts if isinstance(transform, Composite) else (transform,)
         fields = [folding(part) for part in parts if isinstance(part, DisplacementField)]
-        for each in fields:
-            result.update(each)
+        # Of several fields one after the other, as with a dense initial transform, the worst of each measure.
+        for name in fields[0] if fields else ():
+            worst = min if name == "jacobian_min" else max
+            result[name] = worst(each[name] for each in fields)
     if landmarks is not None:
         before, after = landmark_errors(landmarks), landmark_errors(landmarks, transform)
         for name, errors in (("before", before), ("after", after)):
