@@ -72,6 +72,15 @@ def test_declined_nothing_is_installed_and_the_command_is_shown(missing, answers
     assert "--no-index --find-links" in panel.ui.errorLabel.text
 
 
+def test_while_slicer_is_tested_nothing_is_installed(missing, answers, panel, pair, monkeypatch):
+    monkeypatch.setattr(type(slicer.app), "testingEnabled", lambda self: True)
+    answers["install"] = True
+    panel.attach()
+    panel.ui.runButton.click()
+    assert missing == []
+    assert installation.command() in panel.ui.errorLabel.text
+
+
 def test_accepted_it_is_installed_once_and_the_run_goes_on(missing, answers, qt_host, panel, pair):
     answers["install"] = True
     panel.attach()

@@ -133,11 +133,18 @@ def test_runs_and_shows_and_runs_again_in_the_same_worker(qt_host, widget, ready
     ready.ui.runButton.click()
     qt_host.leave(widget)
     qt_host.wait(lambda: not ready.running)
+    assert views[0].GetForegroundVolumeID() is None
     qt_host.enter(widget)
     assert not ready.ui.errorFrame.visible, ready.ui.errorLabel.text
+    assert ready.ui.resultButton.visible
     assert ready.ui.runButton.enabled
     assert ready.logic.client.pid == worker
     assert moving.GetParentTransformNode() is transform
+
+    # A volume that is gone cannot be shown.
+    slicer.mrmlScene.RemoveNode(fixed)
+    ready.ui.blendSlider.value = 20
+    assert views[0].GetForegroundVolumeID() is None
 
 
 def test_cancel_changes_nothing(qt_host, ready, scene):

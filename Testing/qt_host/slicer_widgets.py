@@ -172,7 +172,7 @@ class qMRMLNodeComboBox(PythonQt, QtWidgets.QWidget):
                 self._observed.append((scene, tag))
         self._rebuild()
 
-    def nodes(self) -> list:
+    def _nodes(self) -> list:
         """The nodes on the list, in the scene's order."""
         if self._scene is None:
             return []
@@ -189,10 +189,10 @@ class qMRMLNodeComboBox(PythonQt, QtWidgets.QWidget):
         return found
 
     def nodeCount(self) -> int:
-        return len(self.nodes())
+        return len(self._nodes())
 
     def nodeFromIndex(self, index: int):
-        nodes = self.nodes()
+        nodes = self._nodes()
         return nodes[index] if 0 <= index < len(nodes) else None
 
     def currentNode(self):
@@ -201,7 +201,7 @@ class qMRMLNodeComboBox(PythonQt, QtWidgets.QWidget):
     def setCurrentNode(self, node):
         if isinstance(node, str):
             node = self._scene.GetNodeByID(node) if self._scene and node else None
-        if node is not None and not any(node is known for known in self.nodes()):
+        if node is not None and not any(node is known for known in self._nodes()):
             node = None
         if node is self._node:
             return
@@ -229,7 +229,7 @@ class qMRMLNodeComboBox(PythonQt, QtWidgets.QWidget):
 
     def _choices(self) -> list[tuple[str, object]]:
         choices = [(self.noneDisplay, None)] if self.noneEnabled else []
-        choices += [(node.GetName(), node) for node in self.nodes()]
+        choices += [(node.GetName(), node) for node in self._nodes()]
         if self.addEnabled and self._scene is not None:
             for kind in self.nodeTypes:
                 tag = self._scene.GetTagByClassName(kind) or kind
@@ -239,7 +239,7 @@ class qMRMLNodeComboBox(PythonQt, QtWidgets.QWidget):
     def _rebuild(self):
         if "_box" not in self.__dict__:
             return
-        nodes = self.nodes()
+        nodes = self._nodes()
         if self._node is not None and not any(self._node is node for node in nodes):
             self.setCurrentNode(None)
             return

@@ -65,7 +65,7 @@ def question(version: str | None) -> str:
     """What the panel asks before it installs anything."""
     found = "is not installed in this Slicer" if version is None else f"{version} is too old"
     return (
-        f"DeepRegister computes with PyTorch {requirement()}, which {found}.\n\n"
+        f"DeepRegister computes with PyTorch (version {requirement()}), which {found}.\n\n"
         "Install it now? It is downloaded once (0.2 GB without, about 3 GB with support for an NVIDIA graphics card) "
         f"and Slicer should be restarted afterwards.\n\n{byHand()}"
     )
@@ -91,4 +91,4 @@ def install() -> None:
         raise InstallationError(f"PyTorch could not be installed: {error}\n{byHand()}") from error
     importlib.invalidate_caches()
     if not isUsable(torchVersion()):
-        raise InstallationError(f"The installation ended, but PyTorch {requirement()} is not there. {byHand()}")
+        raise InstallationError(f"The installation ended, but torch{requirement()} is not there. {byHand()}")

@@ -15,7 +15,7 @@ from .binding import Binding
 POLL_MS = 50
 
 _DEVICES = {"auto": "Automatic", "cpu": "Processor (CPU)", "cuda": "NVIDIA graphics card", "mps": "Apple graphics"}
-_AUTOMATIC_SUMMARY = "Chooses the model by what the two volumes show."
+_AUTOMATIC_SUMMARY = "Bends the moving volume where that helps; only shifts, turns and scales it where it does not."
 
 
 class RegistrationPanel(qt.QWidget):
@@ -41,8 +41,8 @@ class RegistrationPanel(qt.QWidget):
         self._fillChoices()
         for widget in (self.ui.progressBar, self.ui.errorFrame, self.ui.resultButton):
             widget.visible = False
-        icon = qt.QApplication.style().standardIcon(qt.QStyle.SP_MessageBoxWarning)
-        self.ui.errorIcon.setPixmap(icon.pixmap(24, 24))
+        icon = self.style().standardIcon(qt.QStyle.SP_MessageBoxWarning)
+        self.ui.errorIcon.setPixmap(icon.pixmap(qt.QSize(24, 24)))
         self.binding = Binding(self.ui, self._update)
         self.ui.runButton.connect("clicked()", self._runOrCancel)
         self.ui.blendSlider.connect("valueChanged(int)", self._compare)
@@ -85,11 +85,11 @@ class RegistrationPanel(qt.QWidget):
         self.logic.close()
 
     def _fillChoices(self) -> None:
-        choices = [("Automatic", "auto", _AUTOMATIC_SUMMARY)]
-        choices += [(card.title, card.name, card.summary) for card in self.logic.models()]
-        for row, (title, name, summary) in enumerate(choices):
-            self.ui.modelSelector.addItem(title, name)
-            self.ui.modelSelector.setItemData(row, summary, qt.Qt.ToolTipRole)
+        self.ui.modelSelector.addItem("Automatic", "auto")
+        self._summaries = {"auto": _AUTOMATIC_SUMMARY}
+        for card in self.logic.models():
+            self.ui.modelSelector.addItem(card.title, card.name)
+            self._summaries[card.name] = card.summary
         for quality in QUALITIES:
             self.ui.qualitySelector.addItem(quality.capitalize(), quality)
         for device in DEVICES:
@@ -97,8 +97,8 @@ class RegistrationPanel(qt.QWidget):
 
     def _update(self) -> None:
         """Say what the choices mean and whether they suffice."""
-        row = self.ui.modelSelector.currentIndex
-        self.ui.modelSummary.text = self.ui.modelSelector.itemData(row, qt.Qt.ToolTipRole)
+        model = self.ui.modelSelector.itemData(self.ui.modelSelector.currentIndex)
+        self.ui.modelSummary.text = self._summaries[model]
         parameters = self.binding.parameters
         missing = ""
         if parameters.fixedVolume is None or parameters.movingVolume is None:
@@ -108,7 +108,7 @@ class RegistrationPanel(qt.QWidget):
         self.ui.runButton.toolTip = missing or "Bring the moving volume onto the fixed one."
         if not self.running:
             self.ui.runButton.enabled = not missing
-            self.ui.statusLabel.text = missing
+            self._say(missing)
 
     def _runOrCancel(self) -> None:
         if self.running:
@@ -150,7 +150,9 @@ class RegistrationPanel(qt.QWidget):
         version = installation.torchVersion()
         if installation.isUsable(version):
             return True
-        if not slicer.util.confirmOkCancelDisplay(installation.question(version)):
+        # While Slicer is tested it answers its questions itself, with yes.
+        asked = not slicer.app.testingEnabled()
+        if not (asked and slicer.util.confirmOkCancelDisplay(installation.question(version))):
             self._showError(f"Nothing was installed. {installation.byHand()}")
             return False
         with slicer.util.WaitCursor():
@@ -163,21 +165,22 @@ class RegistrationPanel(qt.QWidget):
     def _cancel(self) -> None:
         self._running.cancel()
         self.ui.runButton.enabled = False
-        self.ui.statusLabel.text = "Cancelling…"
+        self._say("Cancelling…")
 
     def _poll(self) -> None:
-        reports = self._running.poll()
-        if reports:
-            self.ui.progressBar.value = round(1000 * reports[-1].fraction)
-            # After a click on Cancel the last reports of the run would take its acknowledgement away.
-            if self.ui.runButton.enabled:
-                self.ui.statusLabel.text = words.progressLine(reports[-1])
-        if not self._running.done:
-            return
-        self._timer.stop()
         try:
+            reports = self._running.poll()
+            if reports:
+                self.ui.progressBar.value = round(1000 * reports[-1].fraction)
+                # After a click on Cancel the last reports of the run would take its acknowledgement away.
+                if self.ui.runButton.enabled:
+                    self._say(words.progressLine(reports[-1]))
+            if not self._running.done:
+                return
+            self._timer.stop()
             nodes = self._running.finish()
         except Exception as error:
+            self._timer.stop()
             self._fail(error)
         else:
             self._showRunning(False)
@@ -186,12 +189,16 @@ class RegistrationPanel(qt.QWidget):
     def _fail(self, error: Exception) -> None:
         self._showRunning(False)
         if isinstance(error, Cancelled):
-            self.ui.statusLabel.text = str(error)
+            self._say(str(error))
         elif isinstance(error, DeepRegisterError):
             self._showError(str(error))
         else:
             self._showError(f"{type(error).__name__}: {error}. Slicer's Python console has the details.")
             raise error
+
+    def _say(self, text: str) -> None:
+        self.ui.statusLabel.text = text
+        self.ui.statusLabel.visible = bool(text)
 
     def _showError(self, text: str) -> None:
         self.ui.errorLabel.text = text
@@ -204,7 +211,7 @@ class RegistrationPanel(qt.QWidget):
         self.ui.progressBar.value = 0
         self.ui.progressBar.visible = running
         self.ui.runButton.text = "Cancel" if running else "Register"
-        self.ui.statusLabel.text = "Starting…" if running else ""
+        self._say("Starting…" if running else "")
         if running:
             self.ui.runButton.enabled = True
         else:
@@ -215,26 +222,25 @@ class RegistrationPanel(qt.QWidget):
 
     def _showResult(self, nodes) -> None:
         registration = nodes.registration
-        fixed, moving = self._pair
+        settings = registration.settings
+        seconds = words.duration(sum(registration.seconds.values()))
         self.ui.resultLabel.text = words.resultText(
-            fixed.GetName(),
-            moving.GetName(),
+            self._pair[0].GetName(),
+            self._pair[1].GetName(),
             nodes.transformNode.GetName(),
-            words.measureRows(registration.measures),
+            words.measureRows(registration.measures)
+            + [("Model", f"{settings.model}, {settings.quality}"), ("Time", f"{seconds} on {registration.device}")],
             [note for note in nodes.notes if note not in registration.warnings],
             registration.warnings,
         )
-        self.ui.statusLabel.text = (
-            f"Done: {registration.settings.model}, {registration.settings.quality}, "
-            f"{words.duration(sum(registration.seconds.values()))} on {registration.device}."
-        )
         self.ui.resultButton.visible = True
-        self._compare(self.ui.blendSlider.value)
+        # Another module's views are not this panel's to change.
+        if self.binding.parameters is not None:
+            self._compare(self.ui.blendSlider.value)
 
     def _compare(self, percent: int) -> None:
-        fixed, moving = self._pair
-        if fixed is not None and moving is not None:
-            self._comparison.show(fixed, moving, percent / 100)
+        if all(node is not None and slicer.mrmlScene.IsNodePresent(node) for node in self._pair):
+            self._comparison.show(*self._pair, percent / 100)
 
     def _restoreViews(self) -> None:
         self._comparison.reset()
