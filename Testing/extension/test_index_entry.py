@@ -35,7 +35,9 @@ def test_the_entry_has_the_form_of_the_schema(entry):
     assert entry["tier"] in range(1, 6)
 
 
-def test_the_entry_agrees_with_the_build(entry, metadata):
+def test_the_entry_agrees_with_the_build_and_the_module(checkout, entry, metadata):
+    module = (checkout / "DeepRegister" / "DeepRegister.py").read_text(encoding="utf-8")
+    assert f'"{metadata["EXTENSION_HOMEPAGE"]}"' in module
     assert metadata["project"] == "DeepRegister"
     assert metadata["EXTENSION_DEPENDS"].split() == entry["build_dependencies"]
     assert entry["scm_url"] == f"{metadata['EXTENSION_HOMEPAGE']}.git"
