@@ -71,26 +71,44 @@ class DisplacementField(Transform):
         """
         inverse = np.empty_like(self.displacement)
         for slab in _slabs(self.geometry):
-            points = self.geometry.index_to_point(_indices(self.geometry, slab)).reshape(-1, 3)
-            inverse[slab] = self._inverse_at(points, iterations, tolerance_mm).reshape(inverse[slab].shape)
+            points = self.geometry.index_to_point(_indices(self.geometry, slab))
+            found = self.preimage(points.reshape(-1, 3), iterations=iterations, tolerance_mm=tolerance_mm)
+            inverse[slab] = found.reshape(points.shape) - points
         return DisplacementField(inverse, self.geometry)
 
-    def _inverse_at(self, points: np.ndarray, iterations: int, tolerance_mm: float) -> np.ndarray:
-        inverse = np.zeros_like(points)
+    def preimage(
+        self,
+        points: np.ndarray,
+        start: np.ndarray | None = None,
+        towards: np.ndarray | None = None,
+        iterations: int = 200,
+        tolerance_mm: float = 1e-3,
+    ) -> np.ndarray:
+        """The points that the field maps onto `points`, by fixed-point iteration; guesses where there are none.
+
+        Args:
+            points: (n, 3), LPS mm.
+            start: (n, 3), first guesses; None takes `points`.
+            towards: (3, 3), takes an error to the step against it: the inverse of the field's average derivative, for
+                a field with an affine part; None takes the identity.
+            iterations: at most.
+            tolerance_mm: of `points`, at which a point is found.
+        """
+        found = np.array(points if start is None else start)
         # The plain iteration diverges where the field more than doubles lengths: there, halve the step.
         step = np.ones(len(points))
         last = np.full(len(points), np.inf)
-        open_ = np.arange(len(points))
+        sought = np.arange(len(points))
         for _ in range(iterations):
-            error = inverse[open_] + self.displacement_at(points[open_] + inverse[open_])
+            error = self.apply_to_points(found[sought]) - points[sought]
             length = np.linalg.norm(error, axis=-1)
-            step[open_] *= np.where(length > last[open_], 0.5, 1.0)
-            last[open_] = length
-            inverse[open_] -= step[open_, None] * error
-            open_ = open_[length > tolerance_mm]
-            if not len(open_):
+            step[sought] *= np.where(length > last[sought], 0.5, 1.0)
+            last[sought] = length
+            found[sought] -= step[sought, None] * (error if towards is None else error @ towards.T)
+            sought = sought[length > tolerance_mm]
+            if not len(sought):
                 break
-        return inverse
+        return found
 
     def to_sitk(self) -> sitk.Transform:
         return sitk.DisplacementFieldTransform(sitk.Cast(self.to_image(), sitk.sitkVectorFloat64))

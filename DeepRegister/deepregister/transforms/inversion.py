@@ -16,8 +16,7 @@ from .field import DisplacementField
 from .linear import Affine, LinearTransform
 
 MOST_NODES = 100_000
-ITERATIONS = 100
-# Steps shorter than this end the search; errors above the second, below what a landmark can be placed to, are told.
+# Errors below this end the search; errors above the second, below what a landmark can be placed to, are told.
 SETTLED_MM = 1e-4
 KNOWN_MM = 0.5
 
@@ -67,13 +66,7 @@ def _solve(field: DisplacementField, points: np.ndarray) -> tuple[np.ndarray, np
     """Fixed-point iteration, led by the affine transform nearest to the field, so that a baked-in one does no harm."""
     back = _nearest_affine(field).inverse()
     start = back.apply_to_points(points)
-    found = start
-    for _ in range(ITERATIONS):
-        # Half steps also settle where the field stretches threefold.
-        step = (points - field.apply_to_points(found)) @ back.linear.T / 2
-        found = found + step
-        if not len(step) or float(np.abs(step).max()) < SETTLED_MM:
-            break
+    found = field.preimage(points, start, back.linear, tolerance_mm=SETTLED_MM)
     known = np.linalg.norm(field.apply_to_points(found) - points, axis=-1) < KNOWN_MM
     if _border_mm(field) > KNOWN_MM:
         index = field.geometry.point_to_index(found)
