@@ -47,9 +47,9 @@ def check_python() -> None:
 def prepared(folder: Path) -> Path:
     """The Python of an environment in `folder`, made if missing, with the package and what its tests need."""
     python = folder / PYTHON
-    if not python.exists():
-        print(f"Making an environment in {folder}", flush=True)
-        venv.create(folder, with_pip=True)
+    # Also where it exists: an interrupted first run may have left it without pip.
+    print(f"Environment: {folder}", flush=True)
+    venv.create(folder, with_pip=True)
     install = [python, "-m", "pip", "install", "--quiet", "--constraint", CHECKOUT / "Testing" / "constraints.txt"]
     # setuptools first: the package is then built with the pinned one, not with what is newest on that day.
     for packages in (["setuptools"], ["--no-build-isolation", "--editable", f"{CHECKOUT}[test]"]):
