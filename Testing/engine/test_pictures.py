@@ -10,6 +10,7 @@ from deepregister.pictures import (
     checkerboard,
     cut,
     grey_window,
+    thinned,
     to_grey,
     write_pictures,
 )
@@ -111,3 +112,14 @@ def test_a_place_that_cannot_be_written(tmp_path):
     volume = phantom(around_centre(np.eye(3)))
     with pytest.raises(FileError, match="does not exist"):
         write_pictures(tmp_path / "none" / "slices.png", volume, volume, volume)
+
+
+def test_a_thinned_volume_lies_where_the_whole_one_does():
+    volume = phantom(around_centre(DIRECTIONS["oblique"]))
+    thin = thinned(volume, 2000)
+    assert thin.data.size < 4000
+    index = np.array([3, 2, 1])
+    value = thin.data[tuple(index[::-1])]
+    i, j, k = np.round(volume.geometry.point_to_index(thin.geometry.index_to_point(index))).astype(int)
+    assert value == volume.data[k, j, i]
+    assert thinned(volume).geometry == volume.geometry
