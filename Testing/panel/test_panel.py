@@ -207,6 +207,28 @@ def test_closing_the_scene_stops_the_run(qt_host, ready, scene):
     assert ready.binding.parameters.fixedVolume is None
 
 
+def test_a_saved_scene_brings_the_choices_back(ready, scene, pair):
+    # The other way round than the panel itself would choose them.
+    ready.ui.fixedSelector.setCurrentNode(pair[1])
+    ready.ui.movingSelector.setCurrentNode(pair[0])
+    choose(ready.ui.qualitySelector, "accurate")
+    ready.ui.registeredCheckBox.checked = False
+    scene.SetSaveToXMLString(1)
+    scene.Commit()
+    saved = scene.GetSceneXMLString()
+    scene.Clear(0)
+    assert ready.ui.movingSelector.currentNode() is None
+
+    scene.SetLoadFromXMLString(1)
+    scene.SetSceneXMLString(saved)
+    scene.Import()
+    assert ready.ui.fixedSelector.currentNode().GetName() == "After surgery"
+    assert ready.ui.movingSelector.currentNode().GetName() == "Before surgery"
+    assert ready.ui.modelSelector.currentText == "Rigid"
+    assert ready.ui.qualitySelector.currentText == "Accurate"
+    assert not ready.ui.registeredCheckBox.checked
+
+
 def test_closing_the_panel_ends_the_worker(qt_host, module, pair):
     opened = qt_host.open(module)
     opened.panel.logic.client.start()
