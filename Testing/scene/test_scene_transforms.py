@@ -82,6 +82,20 @@ def test_a_grid_holds_the_engines_own_values_at_its_voxels():
     np.testing.assert_allclose(transformedPoints(grid, points), transform.apply_to_points(points), atol=2e-5)
 
 
+@pytest.mark.parametrize("pair", PAIRS)
+def test_a_grid_reaches_beyond_the_fixed_volume(pair):
+    # Cubic interpolation looks two cells far; a field that brings no margin of its own must get one.
+    fixed = PAIRS[pair][0]
+    grid = nodeTransform(Composite((LINEAR[0], bending(fixed, 1))), fixed, oneGrid=True).fromParent
+    size = np.asarray(grid.GetDisplacementGrid().GetDimensions())
+    spacing = np.asarray(grid.GetDisplacementGrid().GetSpacing())
+    directions = slicer.util.arrayFromVTKMatrix(grid.GetGridDirectionMatrix())[:3, :3]
+    corners = np.stack(np.meshgrid(*([-0.5, n - 0.5] for n in fixed.size)), axis=-1).reshape(-1, 3)
+    offset = flippedPoints(fixed.index_to_point(corners)) - np.asarray(grid.GetDisplacementGrid().GetOrigin())
+    index = offset @ directions / spacing
+    assert index.min() > 2 - 1e-6 and np.all(index < size - 3 + 1e-6)
+
+
 def test_a_smooth_field_needs_a_coarse_grid_and_a_sharp_one_a_fine_one(scene):
     fixed = centred((30, 30, 30), (1, 1, 1))
     geometry = fixed.padded(20)

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 import slicer
 
+from .frame import nodesOfClass
+
 
 @dataclass(frozen=True)
 class _Layers:
@@ -28,7 +30,7 @@ class Comparison:
         Args:
             opacity: of the foreground: 0 shows the fixed volume alone, 1 the moving one.
         """
-        nodes = slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode", self._scene)
+        nodes = nodesOfClass(self._scene, "vtkMRMLSliceCompositeNode")
         if not self._before:
             self._before = [
                 _Layers(node, node.GetBackgroundVolumeID(), node.GetForegroundVolumeID(), node.GetForegroundOpacity())

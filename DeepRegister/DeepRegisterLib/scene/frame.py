@@ -1,4 +1,4 @@
-"""Where MRML and the engine meet: RAS and LPS, VTK matrices and transforms, and the frame that counts as world.
+"""Where MRML and the engine meet: RAS and LPS, VTK's matrices and transforms, the frame that counts as world, nodes.
 
 Every change between Slicer's RAS and the engine's LPS millimetres is made in this file.
 """
@@ -90,3 +90,8 @@ def transformToFrame(node, frame=None) -> vtk.vtkAbstractTransform | None:
     general = vtk.vtkGeneralTransform()
     slicer.vtkMRMLTransformNode.GetTransformBetweenNodes(parent, frame, general)
     return general
+
+
+def nodesOfClass(scene, className: str) -> list:
+    """All nodes of a class and its subclasses. `slicer.util.getNodesByClass` of Slicer 5.10 ignores its scene."""
+    return [scene.GetNthNodeByClass(number, className) for number in range(scene.GetNumberOfNodesByClass(className))]

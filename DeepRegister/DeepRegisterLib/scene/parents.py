@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import slicer
 from deepregister.errors import InputError
 
 from .edit import SceneEdit
+from .frame import nodesOfClass
 
 
 def parentChain(node, frame=None) -> list:
@@ -20,7 +20,7 @@ def parentChain(node, frame=None) -> list:
 
 def nodesUnder(transformNode) -> list:
     """The nodes whose own parent is `transformNode`."""
-    nodes = slicer.util.getNodesByClass("vtkMRMLTransformableNode", transformNode.GetScene())
+    nodes = nodesOfClass(transformNode.GetScene(), "vtkMRMLTransformableNode")
     return [node for node in nodes if node.GetParentTransformNode() is transformNode]
 
 

@@ -13,7 +13,7 @@ from .hierarchy import placeBeside
 from .parents import checkOutput, putUnder
 from .provenance import record
 from .request import Request
-from .transforms import checkHolds, setNodeTransform
+from .transforms import setNodeTransform
 from .volumes import copyDisplay, setVolume
 
 
@@ -45,7 +45,6 @@ def insertResult(request: Request, registration: Registration) -> RegistrationNo
 
     Raises:
         InputError: a node was removed, or given another place, so that the result cannot be inserted.
-        TransformError: the output node cannot hold the kind of transform that came out.
     """
     request.checkNodes()
     fixedNode, movingNode, transformNode = request.fixedNode, request.movingNode, request.outputTransformNode
@@ -57,7 +56,6 @@ def insertResult(request: Request, registration: Registration) -> RegistrationNo
     registered = _registered(request, registration) if request.createRegisteredVolume else None
     if transformNode is not None:
         checkOutput(transformNode, fixedNode, movingNode)
-        checkHolds(transformNode, forward.isLinear)
     model = registration.settings.model
 
     with SceneEdit(fixedNode.GetScene()) as edit:
