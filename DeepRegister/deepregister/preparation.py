@@ -90,7 +90,7 @@ def prepare(volume: Volume, mask: Volume | None = None) -> tuple[Prepared, list[
             )
         data[~finite] = data[finite].min()
         warnings.append(f"{volume.name}: {(~finite).sum()} voxels were not numbers and count as background.")
-    if data.min() < AIR_HU and data.max() > 0:
+    if data.min() < AIR_HU < data.max():
         np.maximum(data, AIR_HU, out=data)
     low, high = np.percentile(data.ravel()[:: max(1, data.size // 2_000_000)], [LOW_PERCENTILE, HIGH_PERCENTILE])
     if not high > low:

@@ -89,7 +89,10 @@ def summary(registration: Registration, folder: str | os.PathLike) -> str:
     rows += _before_after(measures, "Similarity (0 to 1)", "similarity_{}", "{:.3f}")
     if "folded_fraction" in measures:
         folded = measures["folded_fraction"]
-        rows.append(("Folded space", "", "none" if folded == 0 else f"{folded:.4%}"))
+        rows.append(("Folded voxels", "", "none" if folded == 0 else f"{folded:.4%}"))
+    if "jacobian_min" in measures:
+        text = "times {jacobian_min:.2f} to {jacobian_max:.2f}"
+        rows.append(("Local volume change", "", text.format(**measures)))
     if "displacement_mean_mm" in measures:
         text = "{displacement_mean_mm:.2f} mm on average, {displacement_max_mm:.2f} mm at most"
         rows.append(("Displacement", "", text.format(**measures)))

@@ -113,7 +113,7 @@ def test_a_run_says_how_it_went(result):
     assert float(before) == pytest.approx(np.linalg.norm(SHIFT), abs=0.01)
     assert float(after) == pytest.approx(measures["tre_after_mean_mm"], abs=0.01)
     assert float(after) < 1.0
-    assert rows["Folded space"] == ["none"]
+    assert rows["Folded voxels"] == ["none"]
     assert str(folder) in out
     assert {"prepare:", "align:", "deform:", "measure:"} <= set(err.split())
     assert "GB of memory" in err

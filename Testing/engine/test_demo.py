@@ -100,6 +100,17 @@ def test_the_whole_demo(pair, tmp_path, monkeypatch, capsys):
     assert 'fileName="images/moving-ct.nii.gz"' in (output / "scene.mrml").read_text()
 
 
+def test_a_demo_that_cannot_fetch_leaves_nothing(pair, tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(PAIRS, "chest", pair)
+    output = tmp_path / "new" / "out"
+    output.parent.mkdir()
+    assert main(["demo", "--output", str(output), "--data", str(tmp_path)]) == 2
+    assert "is missing or not the file that was published" in capsys.readouterr().err
+    assert main(["demo", "--output", str(output), "--model", "magic"]) == 2
+    assert "magic" in capsys.readouterr().err
+    assert names(output.parent) == set()
+
+
 def test_pip_downloads_a_package_without_installing_it(pair, tmp_path, monkeypatch):
     for variable in [name for name in os.environ if name.startswith("PIP_")]:
         monkeypatch.delenv(variable)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -49,14 +50,7 @@ def run(options: argparse.Namespace) -> None:
     check_output(options.output)
     settings = settings_from(options)
     images = options.output / "images"
-    try:
-        images.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise FileError(f"Cannot write into {options.output}: {error.strerror}. Choose another folder.") from error
-    with interruption() as stop:
-        fetch(pair, images, options.data, lambda text: print(text, file=sys.stderr), stop)
-        if stop():
-            raise Cancelled()
+    fetch_images(pair, images, options.data)
     (images / "CREDITS.txt").write_text(pair.credit, encoding="utf-8")
 
     fixed, moving = (Source(images / item.file, Volume.read(images / item.file)) for item in (pair.fixed, pair.moving))
@@ -72,6 +66,24 @@ def run(options: argparse.Namespace) -> None:
         print(table([("Overlap (Dice)", *stages), *rows]) + "\n")
     print(summary(registration, options.output))
     print(f"\n{pair.credit}\nLook at slices.png, or open scene.mrml in 3D Slicer.")
+
+
+def fetch_images(pair: DemoPair, folder: Path, archives: Path | None) -> None:
+    """Fetch the images of `pair` into `folder`; where that fails or is stopped, only whole images are left behind."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise FileError(f"Cannot make the folder {folder}: {error.strerror}. Choose another.") from error
+    try:
+        with interruption() as stop:
+            fetch(pair, folder, archives, lambda text: print(text, file=sys.stderr), stop)
+            if stop():
+                raise Cancelled()
+    finally:
+        # Folders that stayed empty were made here.
+        for made in (folder, folder.parent):
+            with contextlib.suppress(OSError):
+                made.rmdir()
 
 
 def overlaps(pair: DemoPair, images: Path, fixed: Volume, transform: Transform) -> dict[str, dict[str, float]]:

@@ -103,8 +103,9 @@ def settings_from(options: argparse.Namespace) -> Settings:
 
     Raises:
         InputError: a value that cannot be used.
+        ModelError: there is no such model.
     """
-    return Settings(
+    settings = Settings(
         model=options.model,
         quality=options.quality,
         device=options.device,
@@ -114,14 +115,15 @@ def settings_from(options: argparse.Namespace) -> Settings:
         seed=options.seed,
         threads=options.threads,
     )
+    if settings.model != "auto":
+        find_model(settings.model, options.models_dir)
+    return settings
 
 
 def run(options: argparse.Namespace) -> None:
     # All that is cheap comes first: a wrong name must not cost the user a computation, or the import of torch.
     check_output(options.output, options.fixed, options.moving)
     settings = settings_from(options)
-    if settings.model != "auto":
-        find_model(settings.model, options.models_dir)
     inputs = {
         "initial": options.initial and read_transform(options.initial),
         "landmarks": _landmarks(options),

@@ -13,9 +13,10 @@ import numpy as np
 import torch
 
 from ..landmarks import LandmarkPairs
-from ..preparation import Pair, Prepared
+from ..preparation import CONTENT_THRESHOLD, Pair, Prepared
 from ..progress import Monitor
 from ..settings import Settings
+from ..similarity.contrast import linear_share
 from ..similarity.forces import CorrelationForce, FeatureForce, Force
 from ..similarity.mind import mind_ssc
 from ..spatial import (
@@ -42,9 +43,12 @@ FIELD_SIGMA = 0.7
 STEP = 0.5
 # A level ends when its last iterations together gained less than this share of the similarity.
 PATIENCE, LEAST_GAIN = 8, 1e-3
+# T1 brains of two people, crops of one structure and CTs have a linear share of intensities above 0.9; T1, T2 and PD of
+# one head have 0.1 to 0.82.
+ONE_CONTRAST = 0.85
 # Below this coarse similarity, or beyond this coarse motion (voxels), gradients alone are not to be trusted.
 DOUBTFUL_SIMILARITY, DOUBTFUL_MOTION = 0.55, 1.8
-DISCRETE_REACH = 3
+DISCRETE_REACH, DISCRETE_VOXELS = 4, 12_000
 MARGIN_VOXELS = 5
 
 
@@ -60,14 +64,18 @@ class Level:
         return int(np.prod(self.geometry.size))
 
 
-# Voxels of the finest level, and the iterations from the finest to the coarsest level.
-BUDGETS = {"fast": (300_000, (20, 40, 60)), "balanced": (700_000, (40, 50, 60)), "accurate": (5_000_000, (10, 40, 60))}
+# Voxels of the finest level.
+BUDGETS = {"fast": 300_000, "balanced": 700_000, "accurate": 5_000_000}
+# Iterations from the finest to the coarsest level, and the voxels times iterations after which a level has cost enough:
+# on a large grid the last few refine what the levels before have found.
+ITERATIONS = {"fast": (20, 40, 60), "balanced": (40, 50, 60), "accurate": (50, 60, 80)}
+MOST_WORK, FEWEST_ITERATIONS = 50_000_000, 8
 
 
 def pyramid(fixed: Prepared, settings: Settings) -> list[Level]:
     """The levels for a fixed volume, coarsest first; their axes are the fixed volume's."""
     content = fixed.content
-    budget, iterations = BUDGETS[settings.quality]
+    budget, iterations = BUDGETS[settings.quality], ITERATIONS[settings.quality]
     native = np.asarray(content.spacing)
     wanted = settings.field_spacing_mm or (float(np.prod(content.extent_mm)) / budget) ** (1 / 3)
     finest = max(wanted, float(native.min()))
@@ -77,7 +85,9 @@ def pyramid(fixed: Prepared, settings: Settings) -> list[Level]:
         count = iterations[min(len(levels), len(iterations) - 1)]
         # A thick slice is not cut into many: it holds no more detail. But smoothing needs some voxels across it.
         axes = np.clip(native, spacing, 2 * spacing)
-        levels.insert(0, Level(content.with_spacing(axes).padded(MARGIN_VOXELS), count))
+        geometry = content.with_spacing(axes).padded(MARGIN_VOXELS)
+        most = int(MOST_WORK / np.prod(geometry.size, dtype=float))
+        levels.insert(0, Level(geometry, min(count, max(most, FEWEST_ITERATIONS))))
         spacing *= 2
     return levels
 
@@ -120,12 +130,12 @@ class InstanceOptimisation:
             geometry = levels[-1].geometry
             field = field_from_mm(residual.sampled_on(geometry).displacement, geometry, device)
         similarity = settings.similarity
+        if similarity == "auto":
+            similarity = choose_similarity(pair, levels, linear, device)
         for number, level in enumerate(levels):
             field = regrid_field(field, geometry, level.geometry)
             geometry = level.geometry
             images = _LevelImages(pair, geometry, linear, device)
-            if similarity == "auto":
-                similarity = choose_similarity(images)
             force = images.force(similarity)
             pull = LandmarkPull(pair.landmarks, linear, geometry, settings.landmark_sigma_mm, device)
 
@@ -137,12 +147,24 @@ class InstanceOptimisation:
             before = field
             field, value = _ascend(force, pull, field, geometry, level.iterations, report)
             if number == 0 and residual is None and _doubtful(value, field, similarity):
-                found = coupled_convex(mind_ssc(images.fixed), mind_ssc(images.moving), DISCRETE_REACH, monitor)
+                found = _discrete(pair, geometry, linear, device, monitor)
                 other, other_value = _ascend(force, pull, before + found, geometry, level.iterations, report)
                 folds = float(jacobian_determinant(other).min()) <= 0
                 if other_value > value and not folds:
                     field = other
         return field, geometry
+
+
+def _discrete(
+    pair: Pair, onto: Geometry, linear: LinearTransform, device: torch.device, monitor: Monitor
+) -> torch.Tensor:
+    """The field of the discrete search, made on a grid of its own that it can afford, on the grid `onto`."""
+    content = pair.fixed.content
+    spacing = (float(np.prod(content.extent_mm)) / DISCRETE_VOXELS) ** (1 / 3)
+    grid = content.with_spacing((spacing,) * 3)
+    images = _LevelImages(pair, grid, linear, device)
+    found = coupled_convex(mind_ssc(images.fixed), mind_ssc(images.moving), DISCRETE_REACH, monitor)
+    return regrid_field(found, grid, onto)
 
 
 class _LevelImages:
@@ -176,14 +198,11 @@ def _on_grid(
     return resample(image, to_index, geometry.shape), weight
 
 
-def choose_similarity(images: _LevelImages) -> str:
-    """ "lncc" where intensities relate locally linearly after the linear alignment, else "mind".
-
-    Squared local correlation in small windows is near 1 for one modality, whatever the contrast; between modalities
-    the same tissue edge has different profiles and the coefficient drops.
-    """
-    force = images.force("lncc")
-    return "lncc" if force.value(torch.zeros_like(images.fixed).expand(1, 3, -1, -1, -1)) > 0.1 else "mind"
+def choose_similarity(pair: Pair, levels: list[Level], linear: LinearTransform, device: torch.device) -> str:
+    """ "lncc" for images of one contrast, whatever their ranges; "mind" for two contrasts or modalities."""
+    images = _LevelImages(pair, levels[min(1, len(levels) - 1)].geometry, linear, device)
+    shown = (images.fixed > CONTENT_THRESHOLD) & (images.moving > CONTENT_THRESHOLD)
+    return "lncc" if linear_share(images.fixed[shown], images.moving[shown]) > ONE_CONTRAST else "mind"
 
 
 def _ascend(
@@ -206,16 +225,17 @@ def _ascend(
             values.clear()
         # Steepest in mm, not in voxels, whose sides differ; then lengths in units of the shortest side.
         update = smooth(update.mul_(per_axis), update_sigma)
-        update = _bounded(update, step) + pull.step(field, step)
+        update = pull.joined(_bounded(update, step, force.least), field, step)
         field = smooth(compose(update.mul_(per_axis), field), field_sigma, zero_border=True)
     return field, force.value(field)
 
 
-def _bounded(update: torch.Tensor, step: float) -> torch.Tensor:
+def _bounded(update: torch.Tensor, step: float, least: float) -> torch.Tensor:
     """Scaled so that all but the steepest hundredth move less than `step`, and that hundredth exactly `step`."""
     length = update.norm(dim=1, keepdim=True)
     thinned = length.flatten()[:: max(1, length.numel() // 100_000)]
-    typical = torch.quantile(thinned, 0.99).clamp(min=1e-12)
+    # Where both images agree already only noise is left to follow: the step shrinks with the force.
+    typical = torch.quantile(thinned, 0.99).clamp(min=least)
     return update.mul_(step / torch.maximum(length, typical))
 
 
@@ -226,7 +246,7 @@ class LandmarkPull:
         landmarks: the pairs, or None for no pull.
         linear: the linear part that follows the field.
         geometry: the level's grid.
-        sigma_mm: how exactly the pairs were placed; the pull weakens with its square.
+        sigma_mm: how exactly the pairs were placed: at 1 mm a pair and the image around it weigh alike.
         device: where to compute.
     """
 
@@ -247,7 +267,7 @@ class LandmarkPull:
         self.points = torch.as_tensor(start, dtype=torch.float32, device=device)
         self.targets = torch.as_tensor(target, dtype=torch.float32, device=device)
         self.ratio = torch.as_tensor(ratio, dtype=torch.float32, device=device)
-        self.rate = 0.5 / max(sigma_mm, 0.5) ** 2
+        self.share = 1 / (1 + sigma_mm**2)
         kernel = torch.zeros((1, 1, *geometry.shape), device=device)
         axes = identity_axes(geometry.shape, device)
         self.kernels = []
@@ -257,21 +277,21 @@ class LandmarkPull:
             self.kernels.append(gaussian)
             kernel += gaussian
         self.crowding = kernel.clamp(min=1.0)
+        self.near = (kernel * self.share).clamp(max=self.share)
 
-    def step(self, field: torch.Tensor, step: float) -> torch.Tensor | float:
-        """The update (1, 3, D, H, W), in units of the shortest voxel side, no longer than `step`."""
+    def joined(self, update: torch.Tensor, field: torch.Tensor, step: float) -> torch.Tensor:
+        """The image's update (1, 3, D, H, W), in units of the shortest voxel side, given way to near landmarks."""
         if self.points is None:
-            return 0.0
+            return update
         size = field.shape[:1:-1]
         where = torch.stack([normalised(self.points[:, a], size[a]) for a in range(3)], -1)
         displacement = sample(field, where[None, :, None, None])[0, :, :, 0, 0].T
-        missing = (self.targets - self.points - displacement) * self.ratio * self.rate
-        length = missing.norm(dim=1, keepdim=True).clamp(min=1e-9)
-        missing = missing * (step / length).clamp(max=1)
-        update = torch.zeros_like(field)
+        missing = (self.targets - self.points - displacement) * self.ratio
+        missing = self.share * missing * (step / missing.norm(dim=1, keepdim=True).clamp(min=step))
+        pull = torch.zeros_like(field)
         for vector, kernel in zip(missing, self.kernels, strict=True):
-            update += vector.view(1, 3, 1, 1, 1) * kernel
-        return update / self.crowding
+            pull += vector.view(1, 3, 1, 1, 1) * kernel
+        return update * (1 - self.near) + pull / self.crowding
 
 
 def _doubtful(value: float, field: torch.Tensor, similarity: str) -> bool:

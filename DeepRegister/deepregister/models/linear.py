@@ -74,16 +74,18 @@ class LinearModel:
         stages = [_Stage(pair, extent / n, count, settings.seed, device) for n, count in _stage_plan(effort)]
         pose = _Pose(pair.fixed.content.centre, extent / 2, pair.landmarks, settings.landmark_sigma_mm, device)
 
+        free = 12 if self.kind == "affine" else 6
         if start is not None:
             candidates = pose.parameters_of(_linear_part(start).matrix)[None]
         else:
             monitor.report("align", 0.0, "Searching for the pose")
             candidates = _search(stages[0], pose, pair, effort.climbers, monitor)
-            candidates = _climb(stages[0], pose, candidates, effort.climb_iterations, extent / 40, 6, monitor, 0.1)
+            # With scales already free: a pose that would win at the right size must not lose at the wrong one.
+            coarse = min(free, 9)
+            candidates = _climb(stages[0], pose, candidates, effort.climb_iterations, extent / 40, coarse, monitor, 0.1)
             candidates = _distinct(stages[1], pose, candidates, 6)
-            candidates = _climb(stages[1], pose, candidates, effort.climb_iterations, extent / 80, 6, monitor, 0.4)
+            candidates = _climb(stages[1], pose, candidates, effort.climb_iterations, extent / 80, free, monitor, 0.4)
             candidates = _distinct(stages[1], pose, candidates, 2)
-        free = 12 if self.kind == "affine" else 6
         rate = extent / 160
         candidates = _climb(stages[1], pose, candidates, effort.climb_iterations, rate, free, monitor, 0.6)
         best = _distinct(stages[2], pose, candidates, 1)

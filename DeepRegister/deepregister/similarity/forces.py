@@ -15,7 +15,13 @@ from .lncc import LocalCorrelation
 
 
 class Force(Protocol):
-    """A similarity to be raised."""
+    """A similarity to be raised.
+
+    Attributes:
+        least: length of a force, per voxel of displacement, below which it is noise and must not be scaled up.
+    """
+
+    least: float
 
     def value(self, field: torch.Tensor) -> float:
         """Similarity under `field` (1, 3, D, H, W), voxels; larger is better."""
@@ -42,6 +48,8 @@ class CorrelationForce:
         radius: int = 2,
     ):
         self.measure = LocalCorrelation(fixed, radius, fixed_weight)
+        # A hundredth of correlation in every window around a voxel.
+        self.least = 0.01 * (2 * radius + 1) ** 3
         self.moving = moving
         self.moving_weight = moving_weight
 
@@ -75,6 +83,7 @@ class FeatureForce:
         fixed_weight: torch.Tensor | None = None,
         moving_weight: torch.Tensor | None = None,
     ):
+        self.least = 1e-3
         self.fixed = fixed
         self.moving = moving
         self.fixed_weight = fixed_weight

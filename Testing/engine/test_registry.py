@@ -1,0 +1,79 @@
+"""The registry: cards are read, checked and listed; a folder that is copied in is a model."""
+
+import pytest
+from deepregister.errors import ModelError
+from deepregister.models import registry
+from deepregister.models.registry import Card, find_model, list_models, load_model
+
+
+@pytest.fixture(autouse=True)
+def no_user_models(monkeypatch, tmp_path):
+    monkeypatch.setattr(registry, "user_models_dir", lambda: tmp_path / "user")
+
+
+def copied(folder, **changes):
+    """A model folder like `affine`, with some lines of its card replaced."""
+    text = (registry.BUILT_IN / "affine" / "card.toml").read_text(encoding="utf-8")
+    lines = [line for line in text.splitlines() if line.split(" = ")[0] not in changes]
+    lines = [f"{name} = {value}" for name, value in changes.items() if value is not None] + lines
+    folder.mkdir(parents=True)
+    (folder / "card.toml").write_text("\n".join(lines), encoding="utf-8")
+    return folder
+
+
+def test_built_in_models_are_listed_simplest_first():
+    cards = list_models()
+    assert [card.name for card in cards][:3] == ["rigid", "affine", "deformable"]
+    for card in cards:
+        assert card.summary.endswith(".") and len(card.summary) < 120 and card.paper and card.licence
+
+
+@pytest.mark.parametrize("card", list_models(), ids=lambda card: card.name)
+def test_every_card_loads_a_model_that_can_run(card):
+    assert callable(load_model(card).run)
+
+
+def test_folders_of_the_user_are_models_too(tmp_path):
+    copied(tmp_path / "user" / "mine", name='"mine"')
+    copied(tmp_path / "more" / "lab", name='"lab"', experimental="true")
+    names = [card.name for card in list_models(tmp_path / "more")]
+    assert {"mine", "lab"} <= set(names) and names[-1] == "lab"
+    assert find_model("lab", tmp_path / "more").parameters == {"kind": "affine"}
+
+
+def test_two_models_of_one_name_are_refused(tmp_path):
+    copied(tmp_path / "user" / "again")
+    with pytest.raises(ModelError, match="Two models are called 'affine'"):
+        list_models()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"architecture": '"teleport"'}, "architecture 'teleport'"),
+        ({"transform": '"wormhole"'}, "transform 'wormhole'"),
+        ({"summary": None}, "lacks summary"),
+        ({"colour": '"red"'}, "does not know colour"),
+        ({"name": "= ="}, "cannot be read"),
+    ],
+)
+def test_damaged_cards_are_refused_by_file_and_reason(tmp_path, changes, message):
+    folder = copied(tmp_path / "user" / "broken", **changes)
+    with pytest.raises(ModelError, match=message) as caught:
+        list_models()
+    assert str(folder / "card.toml") in str(caught.value)
+
+
+def test_unknown_names_are_answered_with_the_known_ones():
+    with pytest.raises(ModelError, match=r"'warp'.*rigid, affine, deformable"):
+        find_model("warp")
+
+
+def test_a_folder_of_models_that_does_not_exist_is_refused(tmp_path):
+    with pytest.raises(ModelError, match="nowhere"):
+        list_models(tmp_path / "nowhere")
+
+
+def test_cards_are_frozen():
+    with pytest.raises(AttributeError):
+        Card.read(registry.BUILT_IN / "rigid" / "card.toml").name = "other"
