@@ -30,6 +30,7 @@ _REFINEMENTS = 4
 _USEFUL_GAIN = 0.8
 # 200 MB of float32: a finer grid than this is not tried.
 _MOST_VOXELS = 2**24
+_MOST_STARTING_VOXELS = 2**22
 # Cells of the grid beyond the fixed volume: cubic interpolation looks two cells far.
 _MARGIN = 2
 _PROBES = 200_000
@@ -171,7 +172,13 @@ def _startingGrid(transform: Transform, fixed: Geometry) -> Geometry:
     first = transform.parts[0] if isinstance(transform, Composite) else transform
     if isinstance(first, DisplacementField) and np.allclose(first.geometry.direction, fixed.direction, atol=1e-6):
         return first.geometry
-    return fixed
+    return atMost(_MOST_STARTING_VOXELS, fixed)
+
+
+def atMost(voxels: int, geometry: Geometry) -> Geometry:
+    """The grid itself, or where it has more than so many voxels, one with larger voxels over the same box."""
+    excess = float(np.prod(geometry.size, dtype=float)) / voxels
+    return geometry if excess <= 1 else geometry.with_spacing(np.asarray(geometry.spacing) * excess ** (1 / 3))
 
 
 def _candidates(start: Geometry, fixed: Geometry) -> Iterator[tuple[bool, Geometry]]:
@@ -180,8 +187,10 @@ def _candidates(start: Geometry, fixed: Geometry) -> Iterator[tuple[bool, Geomet
     for coarsening in _COARSENINGS:
         # Thick slices are coarse already: each axis is thinned to about the same spacing.
         steps = np.maximum(1, np.round(coarsening * spacing.min() / spacing))
-        yield False, _aligned(start, fixed, steps)
-    steps = np.ones(3)
+        grid = _aligned(start, fixed, steps)
+        if coarsening != _COARSENINGS[0] and np.prod(grid.size, dtype=float) > _MOST_VOXELS:
+            return
+        yield False, grid
     for _ in range(_REFINEMENTS):
         now = spacing * steps
         steps = np.where(now > 0.7 * now.max(), steps / 2, steps)
@@ -221,8 +230,11 @@ def _gathered(transform: Transform, start: Geometry, fixed: Geometry) -> np.ndar
             second = np.linalg.norm(np.diff(displacement, 2, axis=axis), axis=-1)
             inner = tuple(slice(1, -1) if other == axis else slice(None) for other in range(3))
             bending[inner] += second
-    bending[~_within(fixed, start.points())] = 0
-    sharpest = np.argsort(bending, axis=None)[-_PROBES // 100 :]
+    j, i = np.meshgrid(*map(np.arange, start.shape[1:]), indexing="ij")
+    for k, layer in enumerate(bending):
+        layer[~_within(fixed, start.index_to_point(np.stack([i, j, np.full_like(i, k)], axis=-1)))] = 0
+    count = min(_PROBES // 100, bending.size)
+    sharpest = np.argpartition(bending, -count, axis=None)[-count:]
     index = np.stack(np.unravel_index(sharpest, start.shape), axis=-1)[:, ::-1].astype(float)
     around = np.random.default_rng(1).uniform(-1, 1, (20, *index.shape))
     around[0] = 0

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
 from deepregister import Settings, Transform, Volume
 from deepregister.errors import InputError
 from deepregister.landmarks import LandmarkPairs
 from deepregister.models.registry import find_model
 
+from .grids import atMost
 from .landmarks import landmarksFromNodes
 from .masks import maskFromNode
 from .parents import checkOutput, parentChain
 from .transforms import checkHolds, transformFromNode
 from .volumes import volumeFromNode
 
-# Finest spacing, mm, at which a non-linear starting transform is handed to the engine.
-_INITIAL_SPACING_MM = 1.0
+# A non-linear starting transform is handed over on the fixed volume's grid, or where that is larger, a coarser one.
+_MOST_INITIAL_VOXELS = 2**23
 _INITIAL_MARGIN_VOXELS = 4
 
 
@@ -105,8 +105,7 @@ def requestFromNodes(
                 "a second time as initial transform.",
             )
         else:
-            spacing = np.maximum(fixed.geometry.spacing, _INITIAL_SPACING_MM)
-            onto = fixed.geometry.with_spacing(spacing).padded(_INITIAL_MARGIN_VOXELS)
+            onto = atMost(_MOST_INITIAL_VOXELS, fixed.geometry).padded(_INITIAL_MARGIN_VOXELS)
             initial = transformFromNode(initialTransformNode, onto)
     landmarks = None
     if fixedLandmarksNode is not None or movingLandmarksNode is not None:

@@ -72,11 +72,14 @@ def transformFromNode(node, onto: Geometry) -> Transform:
             return Affine(linear)
     fromWorld = vtk.vtkGeneralTransform()
     node.GetTransformFromWorld(fromWorld)
-    points = onto.points()
-    displacement = transformedPoints(fromWorld, points) - points
+    displacement = np.empty((*onto.shape, 3), dtype=np.float32)
+    # Layer by layer: VTK's copies of all points at once would not fit for a large volume.
+    for k, layer in enumerate(displacement):
+        points = onto.cropped((0, 0, k), (*onto.size[:2], k + 1)).points()[0]
+        layer[:] = transformedPoints(fromWorld, points) - points
     if not np.all(np.isfinite(displacement)):
         raise TransformError(
             f"The transform {node.GetName()} has no value at some points of the fixed volume. Choose another, or "
             "convert it to a displacement field in Slicer's Transforms module."
         )
-    return DisplacementField(displacement.astype(np.float32), onto)
+    return DisplacementField(displacement, onto)
