@@ -49,8 +49,13 @@ class HeadlessSlicer:
         return logic
 
     def close(self) -> None:
-        """Empty the scene."""
+        """Empty the scene and let go of whoever watches it.
+
+        A scene that Python's garbage collector frees together with a watcher, as a widget is one, would call what has
+        just been taken apart.
+        """
         self.scene.Clear(1)
+        self.scene.RemoveAllObservers()
 
 
 def start() -> HeadlessSlicer:
