@@ -10,6 +10,8 @@ import vtk
 from deepregister import Affine, Composite, DisplacementField, Geometry, Rigid, Settings, Transform, Volume
 from deepregister.result import Registration
 from DeepRegisterLib.scene.frame import flippedMatrix, ijkToRAS, transformedPoints, vtkMatrix
+from DeepRegisterLib.scene.grids import nodeTransform
+from DeepRegisterLib.scene.transforms import setNodeTransform
 from DeepRegisterLib.scene.volumes import setVolume
 from scipy.ndimage import gaussian_filter
 from scipy.spatial.transform import Rotation
@@ -118,6 +120,11 @@ def addLinear(scene, matrix: np.ndarray, name: str, parent=None):
     if parent is not None:
         node.SetAndObserveTransformNodeID(parent.GetID())
     return node
+
+
+def setTransform(node, transform: Transform, fixed: Geometry) -> None:
+    """Put an engine transform onto a transform node, as a result is."""
+    setNodeTransform(node, nodeTransform(transform, fixed, oneGrid=bool(node.IsA("vtkMRMLGridTransformNode"))))
 
 
 def registration(transform: Transform, fixed: Volume, moving: Volume, model="deformable", **other) -> Registration:

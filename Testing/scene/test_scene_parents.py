@@ -6,8 +6,7 @@ from deepregister.errors import InputError
 from DeepRegisterLib.scene.edit import SceneEdit
 from DeepRegisterLib.scene.frame import transformedPoints, transformToFrame
 from DeepRegisterLib.scene.parents import checkOutput, nodesUnder, parentChain, putUnder
-from DeepRegisterLib.scene.transforms import setTransform
-from scenery import PAIRS, addLinear, addVolume, bending, dump, rotated, texture
+from scenery import PAIRS, addLinear, addVolume, bending, dump, rotated, setTransform, texture
 
 FIXED, MOVING = PAIRS["oblique"]
 RESULT = rotated(15, shift=(1, 2, 3))

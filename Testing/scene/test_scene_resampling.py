@@ -12,7 +12,6 @@ from deepregister.volume import set_geometry
 from DeepRegisterLib.scene.edit import SceneEdit
 from DeepRegisterLib.scene.grids import LOSS_ANYWHERE, LOSS_NEARLY_EVERYWHERE
 from DeepRegisterLib.scene.parents import putUnder
-from DeepRegisterLib.scene.transforms import setTransform
 from DeepRegisterLib.scene.volumes import volumeFromNode
 from scenery import (
     PAIRS,
@@ -25,6 +24,7 @@ from scenery import (
     ramps,
     rigid,
     rotated,
+    setTransform,
     sliceOf,
     texture,
 )

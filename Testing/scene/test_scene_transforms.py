@@ -9,8 +9,8 @@ from deepregister.errors import TransformError
 from deepregister.transforms import write_transform
 from DeepRegisterLib.scene.frame import flippedPoints, transformedPoints
 from DeepRegisterLib.scene.grids import LOSS_ANYWHERE, LOSS_NEARLY_EVERYWHERE, atMost, displacementGrid, nodeTransform
-from DeepRegisterLib.scene.transforms import checkHolds, setTransform, transformFromNode
-from scenery import PAIRS, addLinear, bending, centred, deformable, rigid, rotated, thinPlateSpline
+from DeepRegisterLib.scene.transforms import checkHolds, transformFromNode
+from scenery import PAIRS, addLinear, bending, centred, deformable, rigid, rotated, setTransform, thinPlateSpline
 
 LINEAR = [rigid(PAIRS["oblique"][0]), Affine(rotated(25, shift=(4, 5, -6), scale=(1.1, 0.8, 1.3)))]
 

@@ -7,9 +7,8 @@ import vtk
 from deepregister import Volume
 from deepregister.errors import GeometryError, InputError
 from DeepRegisterLib.scene.frame import matrixArray, transformedPoints, transformToFrame, vtkMatrix
-from DeepRegisterLib.scene.transforms import setTransform
 from DeepRegisterLib.scene.volumes import copyDisplay, setVolume, volumeFromNode
-from scenery import PAIRS, addLinear, addVolume, bending, centred, ramps, rotated, texture
+from scenery import PAIRS, addLinear, addVolume, bending, centred, ramps, rotated, setTransform, texture
 
 GRIDS = {
     f"{name} {side}": pair[number] for name, pair in PAIRS.items() for number, side in enumerate(("fixed", "moving"))

@@ -12,24 +12,11 @@ from deepregister import Affine, DisplacementField, Geometry, Rigid, Transform
 from deepregister.errors import TransformError
 
 from .frame import flippedMatrix, matrixArray, transformedPoints
-from .grids import NodeTransform, nodeTransform
-
-
-def setTransform(node, transform: Transform, fixed: Geometry) -> NodeTransform:
-    """Put an engine transform onto a transform node.
-
-    Args:
-        node: any transform node; its class should be able to hold the transform, see `checkHolds`.
-        transform: fixed to moving, LPS mm.
-        fixed: grid of the fixed volume in the world: where the scene has to agree with the engine.
-    """
-    prepared = nodeTransform(transform, fixed, oneGrid=bool(node.IsA("vtkMRMLGridTransformNode")))
-    setNodeTransform(node, prepared)
-    return prepared
+from .grids import NodeTransform
 
 
 def setNodeTransform(node, prepared: NodeTransform) -> None:
-    """Put what `nodeTransform` prepared onto a transform node."""
+    """Put what `nodeTransform` prepared onto a transform node; see `checkHolds` for which classes can have it."""
     if prepared.isLinear:
         node.SetMatrixTransformFromParent(prepared.fromParent.GetMatrix())
     else:
