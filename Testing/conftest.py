@@ -1,10 +1,14 @@
 """What all tests share: the checkout's packages on the path, the same Hypothesis examples in every run, real images."""
 
+import os
 import sys
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
+
+# As the engine does where it loads torch itself: tests share the machine with the processes they start.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 _CHECKOUT = Path(__file__).resolve().parents[1]
 

@@ -10,6 +10,11 @@ from dataclasses import replace
 
 import numpy as np
 import SimpleITK as sitk
+
+# OpenMP reads this once, when torch is loaded. Threads that spin while they wait make a run ten times slower as soon as
+# another program wants a core, and there is always one: Slicer's own rendering.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
 import torch
 
 from . import __version__, quality
@@ -195,7 +200,7 @@ def invert_transform(transform: Transform, device: torch.device) -> Transform:
 
 
 def similarity(pair: Pair, transform: Transform, device: torch.device, voxels: int = 400_000) -> float:
-    """Mean squared local correlation over the fixed content, 0 to 1, after resampling through `transform`."""
+    """Local correlation where the fixed content shows structure, 0 to 1, after resampling through `transform`."""
     content = pair.fixed.content
     spacing = max((float(np.prod(content.extent_mm)) / voxels) ** (1 / 3), float(min(content.spacing)))
     grid = content.with_spacing((spacing,) * 3)
@@ -212,7 +217,7 @@ def similarity(pair: Pair, transform: Transform, device: torch.device, voxels: i
     fixed, fixed_weight = on_grid(pair.fixed, identity)
     moving, moving_weight = on_grid(pair.moving, transform)
     with torch.inference_mode():
-        return LocalCorrelation(fixed, 2, fixed_weight).value_and_gradient(moving, moving_weight, False)[0]
+        return LocalCorrelation(fixed, 2, fixed_weight).agreement(moving, moving_weight)
 
 
 def _measures(

@@ -60,7 +60,7 @@ class CorrelationForce:
         return both[:, :1], both[:, 1:]
 
     def value(self, field: torch.Tensor) -> float:
-        return self.measure.value_and_gradient(*self._warped(field), with_gradient=False)[0]
+        return self.measure.value(*self._warped(field))
 
     def value_and_force(self, field: torch.Tensor) -> tuple[float, torch.Tensor]:
         warped, valid = self._warped(field)

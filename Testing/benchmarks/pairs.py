@@ -1,0 +1,147 @@
+"""The pairs that methods are compared on: images, labels or landmarks, and which of them no parameter may see.
+
+The images lie in a folder `shared/data` beside the checkout, or wherever --data says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from deepregister import Volume
+from deepregister.landmarks import LandmarkPairs
+
+# Of the 51 pairs of the lung (counted from 0) this one's motion differs from that of its five neighbours by 15 mm, the
+# next one's by 7: a slip in the points, which every method leaves 12 to 14 mm apart. Named from the points alone.
+LUNG_OUTLIER = 20
+
+
+@dataclass(frozen=True)
+class BenchmarkPair:
+    """One pair and what tells how well it was registered.
+
+    Attributes:
+        name: unique.
+        fixed, moving: image files.
+        fixed_labels, moving_labels: label maps, where overlap is the measure.
+        landmarks: makes the landmark pairs, where their error is the measure.
+        held_out: whether nothing may be tuned on it: each evaluation is written into the ledger.
+    """
+
+    name: str
+    fixed: Path
+    moving: Path
+    fixed_labels: Path | None = None
+    moving_labels: Path | None = None
+    landmarks: Callable[[], dict[str, LandmarkPairs]] | None = None
+    held_out: bool = False
+
+
+def brains(data: Path, count: int | None = None) -> list[BenchmarkPair]:
+    """Five pairs of T1 brains with 138 regions; the last two are held out."""
+    folder = data / "brains_t1"
+    names = [(1007, 1008), (1009, 1010), (1011, 1012), (1013, 1014), (1015, 1017)]
+    return [
+        BenchmarkPair(
+            f"brain {fixed}<-{moving}",
+            folder / f"{fixed}_t1.nii.gz",
+            folder / f"{moving}_t1.nii.gz",
+            folder / f"{fixed}_labels.nii.gz",
+            folder / f"{moving}_labels.nii.gz",
+            held_out=number > 2,
+        )
+        for number, (fixed, moving) in enumerate(names)
+    ][:count]
+
+
+def hippocampi(data: Path, count: int | None = 100, held_out: bool = True) -> list[BenchmarkPair]:
+    """Fixed random pairs of hippocampus crops with 2 labels: of the last 40, or of the first 160 to develop on."""
+    folder = data / "hippocampus"
+    names = sorted(path.name for path in (folder / "images").glob("*.nii.gz"))
+    names = names[160:] if held_out else names[:160]
+    rng = np.random.default_rng(2018)
+    pairs = [rng.choice(len(names), 2, replace=False) for _ in range(count or 100)]
+    return [
+        BenchmarkPair(
+            f"hippocampus {names[f][12:15]}<-{names[m][12:15]}",
+            folder / "images" / names[f],
+            folder / "images" / names[m],
+            folder / "labels" / names[f],
+            folder / "labels" / names[m],
+            held_out=held_out,
+        )
+        for f, m in pairs
+    ]
+
+
+def lung(data: Path, count: int | None = None) -> list[BenchmarkPair]:
+    """One lung, baseline and follow-up CT, with 51 point pairs; held out."""
+    folder = data / "lung_ct"
+
+    def landmarks() -> dict[str, LandmarkPairs]:
+        sides = [_elastix_points(folder / f"CT_3D_lung_{side}_point_set_corrected.txt") for side in ("fixed", "moving")]
+        kept = np.arange(len(sides[0])) != LUNG_OUTLIER
+        return {"all": LandmarkPairs(*sides), "without outlier": LandmarkPairs(*(side[kept] for side in sides))}
+
+    return [
+        BenchmarkPair(
+            "lung",
+            folder / "3DCT_lung_baseline.mha",
+            folder / "3DCT_lung_followup.mha",
+            landmarks=landmarks,
+            held_out=True,
+        )
+    ]
+
+
+def liver(data: Path, count: int | None = None) -> list[BenchmarkPair]:
+    """A liver in exhale and two inhale states; the vessel points lie on 5 mm slices, so in-plane errors count."""
+    folder = data / "liver_mr"
+
+    def reader(state: str) -> Callable[[], dict[str, LandmarkPairs]]:
+        def landmarks() -> dict[str, LandmarkPairs]:
+            fixed, moving = (_vtk_points(folder / f"{name}LMliver.vtk") for name in ("exhMaster", state))
+            return {"all": LandmarkPairs(fixed, moving)}
+
+        return landmarks
+
+    return [
+        BenchmarkPair(
+            f"liver {state}",
+            folder / "exhMaster_unmasked.force_direction.mha",
+            folder / f"{state}.force_direction.mha",
+            landmarks=reader(state),
+            held_out=True,
+        )
+        for state in ("cyc_1_6", "cyc_1_9")
+    ]
+
+
+DATASETS = {
+    "brains": brains,
+    "brains-development": lambda data, count=None: brains(data)[: min(count or 3, 3)],
+    "hippocampus": hippocampi,
+    "hippocampus-development": lambda data, count=None: hippocampi(data, count or 30, held_out=False),
+    "lung": lung,
+    "liver": liver,
+}
+
+
+def labels(path: Path) -> Volume:
+    """A label map as integers."""
+    volume = Volume.read(path)
+    return volume.astype(np.int32)
+
+
+def _elastix_points(path: Path) -> np.ndarray:
+    # Two lines, "point" and the number of points, come before the coordinates.
+    return np.loadtxt(path, skiprows=2)
+
+
+def _vtk_points(path: Path) -> np.ndarray:
+    words = path.read_text(encoding="utf-8").split()
+    start = next(n for n, word in enumerate(words) if word.upper() == "POINTS")
+    count = int(words[start + 1])
+    return np.array(words[start + 3 : start + 3 + 3 * count], dtype=float).reshape(count, 3)
