@@ -53,7 +53,8 @@ class Transform(ABC):
         Args:
             volume: in moving space.
             onto: the grid of the result.
-            interpolation: "linear", "nearest", "cubic" (B-spline), or "label" for label maps.
+            interpolation: "linear", "nearest", "cubic" (B-spline; linear where the volume is two voxels thick), or
+                "label" for label maps.
             fill: value outside the volume; None takes the volume's smallest value (air in CT), with
                 "nearest" and "label" 0.
 
@@ -64,6 +65,9 @@ class Transform(ABC):
             raise InputError(f"No interpolation {interpolation!r}. Choose one of: {', '.join(INTERPOLATIONS)}.")
         if fill is None:
             fill = 0 if interpolation in ("nearest", "label") else float(np.fmin.reduce(volume.data, axis=None))
+        if interpolation == "cubic" and 2 in volume.geometry.size:
+            # ITK's B-spline reads beyond the memory of an image that is two voxels thick.
+            interpolation = "linear"
         image = volume.to_sitk()
         between_values = volume.data.dtype.kind in "iub" and interpolation in ("linear", "cubic")
         if between_values:

@@ -117,7 +117,11 @@ def from_sitk(transform: sitk.Transform) -> Transform:
 
 def _require_one_transform(path: Path) -> None:
     # SimpleITK takes the first of several and only prints a warning: the map would be a wrong one.
-    kinds = re.findall(r"^\s*(?:Transform:|Transform_Type\s*=)\s*(\w+)", path.read_text(errors="replace"), re.MULTILINE)
+    kinds = re.findall(
+        r"^\s*(?:Transform:|Transform_Type\s*=)\s*(\w+)",
+        path.read_text(encoding="utf-8", errors="replace"),
+        re.MULTILINE,
+    )
     if len(kinds) > 1 and not kinds[0].startswith("Composite"):
         raise TransformError(
             f"{path.name} holds {len(kinds)} transforms that are not joined into one. Load it in 3D Slicer or with "
