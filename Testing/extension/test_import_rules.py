@@ -12,9 +12,15 @@ RULES = Path(__file__).with_name("import_rules.ini")
 
 def lint(packages: Path, folder: Path) -> subprocess.CompletedProcess:
     code = f"from importlinter.cli import lint_imports; raise SystemExit(lint_imports({str(RULES)!r}, no_cache=True))"
-    environment = {**os.environ, "PYTHONPATH": str(packages)}
+    # It draws with box characters, whatever VTK or Qt have made of this process's locale.
+    environment = {**os.environ, "PYTHONPATH": str(packages), "PYTHONUTF8": "1"}
     return subprocess.run(
-        [sys.executable, "-c", code], cwd=folder, env=environment, capture_output=True, text=True, check=False
+        [sys.executable, "-c", code],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        encoding="utf-8",
+        check=False,
     )
 
 
