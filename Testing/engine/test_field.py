@@ -164,15 +164,7 @@ def test_the_inverse_undoes_on_the_grid_also_where_lengths_nearly_triple(geometr
     assert inverse.geometry == geometry
     # Near the border the way back may begin outside the grid.
     points = geometry.points()[3:-3, 3:-3, 3:-3]
-    assert field.apply_to_points(inverse.apply_to_points(points)) == pytest.approx(points, abs=0.05)
-
-
-@few
-@given(fine_geometries())
-def test_the_inverse_of_a_gentle_field_is_exact_to_its_tolerance(geometry):
-    field, _ = bump(geometry, 0.3, width=3.0)
-    points = geometry.points()[3:-3, 3:-3, 3:-3]
-    assert field.apply_to_points(field.inverse().apply_to_points(points)) == pytest.approx(points, abs=2e-3)
+    assert field.apply_to_points(inverse.apply_to_points(points)) == pytest.approx(points, abs=2e-3)
 
 
 def test_the_inverse_of_nothing_is_nothing():

@@ -95,15 +95,17 @@ class DisplacementField(Transform):
             tolerance_mm: of `points`, at which a point is found.
         """
         found = np.array(points if start is None else start)
-        # The plain iteration diverges where the field more than doubles lengths: there, halve the step.
+        # The plain iteration diverges, or jumps to and fro for ever, where the field more than doubles lengths: halve
+        # the step there. It grows again while that helps, or a few kinks between voxels would leave a point stuck.
         step = np.ones(len(points))
-        last = np.full(len(points), np.inf)
+        last = np.zeros_like(found)
         sought = np.arange(len(points))
         for _ in range(iterations):
             error = self.apply_to_points(found[sought]) - points[sought]
             length = np.linalg.norm(error, axis=-1)
-            step[sought] *= np.where(length > last[sought], 0.5, 1.0)
-            last[sought] = length
+            overshot = np.sum(error * last[sought], axis=-1) < -0.5 * np.sum(last[sought] ** 2, axis=-1)
+            step[sought] = np.minimum(step[sought] * np.where(overshot, 0.5, 1.2), 1.0)
+            last[sought] = error
             found[sought] -= step[sought, None] * (error if towards is None else error @ towards.T)
             sought = sought[length > tolerance_mm]
             if not len(sought):
