@@ -8,7 +8,7 @@ import pytest
 from hypothesis import settings
 
 # As the engine does where it loads torch itself: tests share the machine with the processes they start.
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
 _CHECKOUT = Path(__file__).resolve().parents[1]
 

@@ -11,9 +11,11 @@ from dataclasses import replace
 import numpy as np
 import SimpleITK as sitk
 
-# OpenMP reads this once, when torch is loaded. Threads that spin while they wait make a run ten times slower as soon as
-# another program wants a core, and there is always one: Slicer's own rendering.
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+# GNU's OpenMP reads this once, when torch is loaded. Left alone its threads spin while they wait, and a run takes ten
+# times as long as soon as another program wants a core; and there is always one, Slicer's own rendering. A short spin
+# costs nothing on an idle machine.
+if not {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"} & set(os.environ):
+    os.environ["GOMP_SPINCOUNT"] = "1000"
 
 import torch
 
@@ -168,7 +170,8 @@ def _journey(
     if dense_start:
         aligned = start
     else:
-        aligned = load_model(find_model("affine")).run(pair, start, settings, device, monitor)
+        # What follows bends far beyond the precision of an affine: more effort here would be lost.
+        aligned = load_model(find_model("affine")).run(pair, start, replace(settings, quality="fast"), device, monitor)
     monitor.report("deform", 0.0, "Deforming")
     deformed = load_model(card).run(pair, aligned, settings, device, monitor)
     if settings.model == "auto" and not dense_start:

@@ -7,13 +7,26 @@ W, H, D run along i, j, k. This is the one place that turns voxels into millimet
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 
 from .volume import Geometry
+
+# Voxels that a CPU works on at a time: what it makes on the way then stays in its caches and in memory it already has.
+SLAB_VOXELS = 2**19
+# Rounds of the inversion that all voxels need; whole grids are warped faster than lists of points.
+WHOLE_GRID_ROUNDS = 4
+
+
+def slabs(image: torch.Tensor, dim: int = 2) -> Iterator[tuple[int, int]]:
+    """Ranges along `dim` that a CPU takes one after the other; a GPU takes the whole."""
+    length = image.shape[dim]
+    step = length if image.device.type != "cpu" else max(1, SLAB_VOXELS * length // max(image[0, 0].numel(), 1))
+    for start in range(0, length, step):
+        yield start, min(start + step, length)
 
 
 def field_to_mm(field: torch.Tensor, geometry: Geometry) -> np.ndarray:
@@ -51,16 +64,6 @@ def normalised(index: torch.Tensor, size: int) -> torch.Tensor:
     return index * (2.0 / (size - 1)) - 1.0 if size > 1 else torch.zeros_like(index)
 
 
-def sampling_grid(field: torch.Tensor) -> torch.Tensor:
-    """`grid_sample` coordinates (1, D, H, W, 3) of x + u(x) for a field u."""
-    shape = field.shape[2:]
-    axes = identity_axes(shape, field.device)
-    grid = torch.empty((1, *shape, 3), dtype=field.dtype, device=field.device)
-    for axis in range(3):
-        grid[0, ..., axis] = normalised(axes[axis] + field[0, axis], shape[2 - axis])
-    return grid
-
-
 def sample(image: torch.Tensor, grid: torch.Tensor, padding: str = "border", mode: str = "bilinear") -> torch.Tensor:
     """`image` (1, C, ...) at normalised coordinates (1, ..., 3), trilinear."""
     return F.grid_sample(image, grid, mode=mode, padding_mode=padding, align_corners=True)
@@ -68,32 +71,32 @@ def sample(image: torch.Tensor, grid: torch.Tensor, padding: str = "border", mod
 
 def warp(image: torch.Tensor, field: torch.Tensor, padding: str = "border") -> torch.Tensor:
     """The image at x + u(x): `image` (1, C, D, H, W) on the field's own grid."""
-    return sample(image, sampling_grid(field), padding)
-
-
-def linear_grid(shape: Sequence[int], matrix: np.ndarray, target: Sequence[int], device: torch.device) -> torch.Tensor:
-    """`grid_sample` coordinates (1, D, H, W, 3) in an image of `target` shape, of `matrix` @ index over `shape`."""
-    axes = identity_axes(shape, device)
-    grid = torch.empty((1, *shape, 3), dtype=torch.float32, device=device)
-    for row in range(3):
-        index = sum(float(matrix[row, column]) * axes[column] for column in range(3)) + float(matrix[row, 3])
-        grid[0, ..., row] = normalised(index, target[2 - row])
-    return grid
+    return resample(image, np.eye(4), field.shape[2:], padding, field)
 
 
 def resample(
-    image: torch.Tensor, matrix: np.ndarray, shape: Sequence[int], padding: str = "border", field: torch.Tensor = None
+    image: torch.Tensor,
+    matrix: np.ndarray,
+    shape: Sequence[int],
+    padding: str = "border",
+    field: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """`image` (1, C, ...) on a grid of `shape` whose voxel x reads it at `matrix` @ (x + u(x)), u optional."""
-    if field is None:
-        return sample(image, linear_grid(shape, matrix, image.shape[2:], image.device), padding)
     axes = identity_axes(shape, image.device)
-    moved = [axes[axis] + field[0, axis] for axis in range(3)]
-    grid = torch.empty((1, *shape, 3), dtype=torch.float32, device=image.device)
-    for row in range(3):
-        index = sum(float(matrix[row, column]) * moved[column] for column in range(3)) + float(matrix[row, 3])
-        grid[0, ..., row] = normalised(index, image.shape[4 - row])
-    return sample(image, grid, padding)
+    parts = []
+    for start, stop in slabs(image.new_empty(()).expand(1, 1, *shape)):
+        moved = [axes[0], axes[1], axes[2][start:stop]]
+        if field is not None:
+            moved = [axis + field[0, n, start:stop] for n, axis in enumerate(moved)]
+        index = [
+            sum((float(matrix[row, n]) * moved[n] for n in range(3) if matrix[row, n] != 0), float(matrix[row, 3]))
+            for row in range(3)
+        ]
+        size = image.shape[:1:-1]
+        part = (stop - start, *shape[1:])
+        grid = torch.stack([normalised(index[row], size[row]).expand(part) for row in range(3)], -1)
+        parts.append(sample(image, grid[None], padding))
+    return torch.cat(parts, 2) if len(parts) > 1 else parts[0]
 
 
 def regrid_field(field: torch.Tensor, source: Geometry, target: Geometry) -> torch.Tensor:
@@ -116,16 +119,18 @@ def exponentiate(velocity: torch.Tensor, steps: int = 7) -> torch.Tensor:
     return field
 
 
-def invert(field: torch.Tensor, iterations: int = 200, tolerance: float = 1e-3) -> torch.Tensor:
+def invert(field: torch.Tensor, iterations: int = 200, tolerance: float = 5e-3) -> torch.Tensor:
     """The inverse on the same grid by fixed point, v <- -u(y + v(y)) (Chen et al., Med. Phys. 2008); voxels.
 
     A voxel is done when there and back misses it by less than `tolerance` voxels.
     """
-    shape = field.shape[2:]
-    size = field.shape[:1:-1]
+    inverse = -field
+    for _ in range(WHOLE_GRID_ROUNDS):
+        inverse = -warp(field, inverse)
+    shape, size = field.shape[2:], field.shape[:1:-1]
     axes = torch.meshgrid(*(torch.arange(n, dtype=torch.float32, device=field.device) for n in shape), indexing="ij")
     points = torch.stack(axes[::-1]).flatten(1)
-    inverse = torch.zeros_like(points)
+    inverse = inverse.flatten(2)[0].contiguous()
     active = torch.arange(points.shape[1], device=field.device)
     step = torch.ones(points.shape[1], device=field.device)
     last = torch.full_like(step, torch.inf)
@@ -143,6 +148,13 @@ def invert(field: torch.Tensor, iterations: int = 200, tolerance: float = 1e-3) 
         if not len(active):
             break
     return inverse.view(1, 3, *shape)
+
+
+def lengths(field: torch.Tensor) -> torch.Tensor:
+    """Length of each vector, (1, 1, D, H, W), of a field (1, 3, D, H, W)."""
+    # torch's norm over so short a dimension takes twenty times as long on a CPU.
+    i, j, k = field.split(1, 1)
+    return (i * i).addcmul_(j, j).addcmul_(k, k).sqrt_()
 
 
 def gradient(image: torch.Tensor) -> torch.Tensor:
@@ -204,9 +216,13 @@ def _symmetric_filter(image: torch.Tensor, dim: int, weights: Sequence[float], b
     radius = len(weights) - 1
     pad = [0] * 6
     pad[2 * (4 - dim)] = pad[2 * (4 - dim) + 1] = radius
-    padded = F.pad(image, pad, mode=border)
-    result = padded.narrow(dim, radius, size) * weights[0]
-    for step in range(1, radius + 1):
-        pair = padded.narrow(dim, radius - step, size) + padded.narrow(dim, radius + step, size)
-        result.add_(pair, alpha=weights[step])
-    return result
+    along = 3 if dim == 2 else 2
+    parts = []
+    for start, stop in slabs(image, along):
+        padded = F.pad(image.narrow(along, start, stop - start), pad, mode=border)
+        part = padded.narrow(dim, radius, size) * weights[0]
+        for step in range(1, radius + 1):
+            pair = padded.narrow(dim, radius - step, size) + padded.narrow(dim, radius + step, size)
+            part.add_(pair, alpha=weights[step])
+        parts.append(part)
+    return torch.cat(parts, along) if len(parts) > 1 else parts[0]

@@ -130,7 +130,7 @@ def test_a_dense_start_skips_the_alignment(form, tmp_path):
     found = register(*pair(4.0), "deformable", initial=start, **FAST)
     assert "align" not in found.seconds
     missed = np.linalg.norm(found.transform.apply_to_points(points()) - TRUTH.apply_to_points(points()), axis=1)
-    assert missed.mean() < 0.8
+    assert missed.mean() < 1.0
 
 
 def test_landmarks_are_measured_before_and_after():

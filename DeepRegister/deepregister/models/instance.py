@@ -26,6 +26,7 @@ from ..spatial import (
     identity_axes,
     index_map,
     jacobian_determinant,
+    lengths,
     normalised,
     regrid_field,
     resample,
@@ -37,7 +38,7 @@ from ..volume import Geometry
 from .discrete import coupled_convex
 
 # Smoothing of each update and of the whole field, in voxels of the level.
-UPDATE_SIGMA = 1.7
+UPDATE_SIGMA = 1.2
 FIELD_SIGMA = 0.7
 # Longest step of the bulk of voxels, in voxels: with the smoothing above its derivative stays well below 1.
 STEP = 0.5
@@ -46,10 +47,12 @@ PATIENCE, LEAST_GAIN = 8, 1e-3
 # T1 brains of two people, crops of one structure and CTs have a linear share of intensities above 0.9; T1, T2 and PD of
 # one head have 0.1 to 0.82.
 ONE_CONTRAST = 0.85
-# Below this coarse similarity, or beyond this coarse motion (voxels), gradients alone are not to be trusted.
-DOUBTFUL_SIMILARITY, DOUBTFUL_MOTION = 0.55, 1.8
+# Below this agreement at the coarsest level, or beyond this motion there (voxels), gradients alone are not trusted.
+DOUBTFUL_AGREEMENT, DOUBTFUL_MOTION = 0.5, 1.8
 DISCRETE_REACH, DISCRETE_VOXELS = 4, 12_000
 MARGIN_VOXELS = 5
+# How far around it a landmark pulls (standard deviation), voxels of the level.
+LANDMARK_REACH = 3.4
 
 
 @dataclass(frozen=True)
@@ -64,30 +67,28 @@ class Level:
         return int(np.prod(self.geometry.size))
 
 
-# Voxels of the finest level.
-BUDGETS = {"fast": 300_000, "balanced": 700_000, "accurate": 5_000_000}
-# Iterations from the finest to the coarsest level, and the voxels times iterations after which a level has cost enough:
-# on a large grid the last few refine what the levels before have found.
-ITERATIONS = {"fast": (20, 40, 60), "balanced": (40, 50, 60), "accurate": (50, 60, 80)}
-MOST_WORK, FEWEST_ITERATIONS = 50_000_000, 8
+# Voxels of the finest level, and the voxels times iterations after which a level has cost enough: on a large grid the
+# last few iterations refine what the levels before have found.
+BUDGETS = {"fast": (1_000_000, 15e6), "balanced": (2_000_000, 40e6), "accurate": (5_000_000, 65e6)}
+# Most iterations of the finest level, of the one before it and of all coarser ones, and the fewest of any.
+ITERATIONS, FEWEST_ITERATIONS = (40, 30, 40), 8
 
 
 def pyramid(fixed: Prepared, settings: Settings) -> list[Level]:
     """The levels for a fixed volume, coarsest first; their axes are the fixed volume's."""
     content = fixed.content
-    budget, iterations = BUDGETS[settings.quality], ITERATIONS[settings.quality]
+    budget, most_work = BUDGETS[settings.quality]
     native = np.asarray(content.spacing)
     wanted = settings.field_spacing_mm or (float(np.prod(content.extent_mm)) / budget) ** (1 / 3)
-    finest = max(wanted, float(native.min()))
+    spacing = max(wanted, float(native.min()))
     levels: list[Level] = []
-    spacing = finest
     while not levels or (len(levels) < 4 and min(levels[0].geometry.size) - 2 * MARGIN_VOXELS >= 20):
-        count = iterations[min(len(levels), len(iterations) - 1)]
         # A thick slice is not cut into many: it holds no more detail. But smoothing needs some voxels across it.
         axes = np.clip(native, spacing, 2 * spacing)
         geometry = content.with_spacing(axes).padded(MARGIN_VOXELS)
-        most = int(MOST_WORK / np.prod(geometry.size, dtype=float))
-        levels.insert(0, Level(geometry, min(count, max(most, FEWEST_ITERATIONS))))
+        affordable = int(most_work / np.prod(geometry.size, dtype=float))
+        count = ITERATIONS[min(len(levels), len(ITERATIONS) - 1)]
+        levels.insert(0, Level(geometry, max(FEWEST_ITERATIONS, min(count, affordable))))
         spacing *= 2
     return levels
 
@@ -146,7 +147,7 @@ class InstanceOptimisation:
 
             before = field
             field, value = _ascend(force, pull, field, geometry, level.iterations, report)
-            if number == 0 and residual is None and _doubtful(value, field, similarity):
+            if number == 0 and residual is None and _doubtful(force, field):
                 found = _discrete(pair, geometry, linear, device, monitor)
                 other, other_value = _ascend(force, pull, before + found, geometry, level.iterations, report)
                 folds = float(jacobian_determinant(other).min()) <= 0
@@ -218,7 +219,9 @@ def _ascend(
         value, update = force.value_and_force(field)
         values.append(value)
         report(iteration / iterations, value)
-        if len(values) > PATIENCE and value - values[-1 - PATIENCE] < LEAST_GAIN * abs(value):
+        # Landmarks may have to pull against the image: then its similarity says nothing of the progress.
+        stalled = len(values) > PATIENCE and value - values[-1 - PATIENCE] < LEAST_GAIN * abs(value)
+        if stalled and pull.points is None:
             if step <= STEP / 4:
                 break
             step /= 2
@@ -232,11 +235,11 @@ def _ascend(
 
 def _bounded(update: torch.Tensor, step: float, least: float) -> torch.Tensor:
     """Scaled so that all but the steepest hundredth move less than `step`, and that hundredth exactly `step`."""
-    length = update.norm(dim=1, keepdim=True)
+    length = lengths(update)
     thinned = length.flatten()[:: max(1, length.numel() // 100_000)]
     # Where both images agree already only noise is left to follow: the step shrinks with the force.
     typical = torch.quantile(thinned, 0.99).clamp(min=least)
-    return update.mul_(step / torch.maximum(length, typical))
+    return update.mul_(step / length.clamp_(min=float(typical)))
 
 
 class LandmarkPull:
@@ -273,7 +276,7 @@ class LandmarkPull:
         self.kernels = []
         for point in self.points:
             squared = sum(((axes[a] - point[a]) * self.ratio[a]) ** 2 for a in range(3))
-            gaussian = torch.exp(-squared / (2 * (2 * UPDATE_SIGMA) ** 2))
+            gaussian = torch.exp(-squared / (2 * LANDMARK_REACH**2))
             self.kernels.append(gaussian)
             kernel += gaussian
         self.crowding = kernel.clamp(min=1.0)
@@ -294,10 +297,10 @@ class LandmarkPull:
         return update * (1 - self.near) + pull / self.crowding
 
 
-def _doubtful(value: float, field: torch.Tensor, similarity: str) -> bool:
-    moved = field.norm(dim=1).flatten()[:: max(1, field[0, 0].numel() // 100_000)]
+def _doubtful(force: Force, field: torch.Tensor) -> bool:
+    moved = lengths(field).flatten()[:: max(1, field[0, 0].numel() // 100_000)]
     far = float(torch.quantile(moved, 0.98)) > DOUBTFUL_MOTION
-    return far or (similarity == "lncc" and value < DOUBTFUL_SIMILARITY)
+    return far or force.agreement(field) < DOUBTFUL_AGREEMENT
 
 
 def split_start(start: Transform | None) -> tuple[LinearTransform, Transform | None]:

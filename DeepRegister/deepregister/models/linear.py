@@ -7,6 +7,7 @@ overlap of both masks, which survives a change of contrast or modality.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,6 +25,7 @@ from ..transforms import Affine, Composite, LinearTransform, Rigid, Transform
 SEARCH_BINS = 12
 # How much of the smaller content must be seen by both sides for a pose to count in full.
 WANTED_OVERLAP = 0.6
+ADAM_MEAN, ADAM_SQUARE = 0.8, 0.95
 # One landmark pair at one sigma weighs as much as this gain of mutual information.
 LANDMARK_WEIGHT = 0.02
 
@@ -206,10 +208,10 @@ def _climb(
     monitor: Monitor,
     progress: float,
 ) -> torch.Tensor:
-    """Adam on all candidates at once; each keeps the best place it saw."""
+    """Adam (Kingma and Ba, 2015) on all candidates at once; each keeps the best place it saw."""
+    # By hand: importing torch.optim takes as long as half of the alignment.
     parameters = parameters.clone().requires_grad_(True)
-    optimiser = torch.optim.Adam([parameters], lr=rate_mm, betas=(0.8, 0.95))
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, iterations, eta_min=rate_mm / 50)
+    mean, square = torch.zeros_like(parameters), torch.zeros_like(parameters)
     best = parameters.detach().clone()
     best_score = torch.full((len(best),), -torch.inf, device=best.device)
     for iteration in range(iterations):
@@ -217,13 +219,18 @@ def _climb(
             monitor.report("align", progress + 0.2 * iteration / iterations, "Aligning")
         monitor.check()
         score = _score(stage, pose, parameters)
-        better = score.detach() > best_score
-        best[better], best_score[better] = parameters.detach()[better], score.detach()[better]
-        optimiser.zero_grad()
-        (-score.sum()).backward()
-        parameters.grad[:, free:] = 0
-        optimiser.step()
-        schedule.step()
+        (gradient,) = torch.autograd.grad(score.sum(), parameters)
+        with torch.no_grad():
+            better = score > best_score
+            best[better], best_score[better] = parameters[better], score[better]
+            gradient[:, free:] = 0
+            mean.lerp_(gradient, 1 - ADAM_MEAN)
+            square.lerp_(gradient**2, 1 - ADAM_SQUARE)
+            fraction = iteration / iterations
+            rate = rate_mm * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * fraction)))
+            unbiased = mean / (1 - ADAM_MEAN ** (iteration + 1))
+            spread = (square / (1 - ADAM_SQUARE ** (iteration + 1))).sqrt()
+            parameters += rate * unbiased / (spread + 1e-12)
     return best
 
 

@@ -26,6 +26,9 @@ class Force(Protocol):
     def value(self, field: torch.Tensor) -> float:
         """Similarity under `field` (1, 3, D, H, W), voxels; larger is better."""
 
+    def agreement(self, field: torch.Tensor) -> float:
+        """How well the images match, 0 to 1, comparable from pair to pair; 1 where the measure cannot tell."""
+
     def value_and_force(self, field: torch.Tensor) -> tuple[float, torch.Tensor]:
         """The similarity, and its ascent direction (1, 3, D, H, W) for a small step v taken as x -> x + v(x) first."""
 
@@ -61,6 +64,9 @@ class CorrelationForce:
 
     def value(self, field: torch.Tensor) -> float:
         return self.measure.value(*self._warped(field))
+
+    def agreement(self, field: torch.Tensor) -> float:
+        return self.measure.agreement(*self._warped(field))
 
     def value_and_force(self, field: torch.Tensor) -> tuple[float, torch.Tensor]:
         warped, valid = self._warped(field)
@@ -106,6 +112,9 @@ class FeatureForce:
     def value(self, field: torch.Tensor) -> float:
         _, difference, weight = self._difference(field)
         return self._mean(difference, weight)
+
+    def agreement(self, field: torch.Tensor) -> float:
+        return 1.0
 
     def value_and_force(self, field: torch.Tensor) -> tuple[float, torch.Tensor]:
         warped, difference, weight = self._difference(field)

@@ -6,15 +6,45 @@ coefficient is used, so that a contrast that is inverted on one side matches too
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
 import torch
 
-from ..spatial import box_sum
+from ..spatial import box_sum, slabs
 
 # Images are scaled to 0..1 before. A window whose standard deviation is below this holds noise alone: its
 # coefficient is drawn to 0 instead of dividing noise by noise.
 NOISE_FLOOR = 0.01
 # A window of this standard deviation shows structure that a person would look at.
 STRUCTURE = 0.05
+
+
+@dataclass(frozen=True)
+class _Windows:
+    """What a window around each voxel says, each (1, 1, d, H, W).
+
+    Attributes:
+        weight: of the voxel itself; None where all weigh 1.
+        count: sum of the weights in the window.
+        fixed, moving: the images, less the shift.
+        fixed_mean, fixed_variance, moving_mean: in the window.
+        moving_power: variance with the noise floor.
+        slope: covariance over both powers.
+        squared: the squared coefficient.
+    """
+
+    weight: torch.Tensor | None
+    count: torch.Tensor
+    fixed: torch.Tensor
+    moving: torch.Tensor
+    fixed_mean: torch.Tensor
+    fixed_variance: torch.Tensor
+    moving_mean: torch.Tensor
+    moving_power: torch.Tensor
+    slope: torch.Tensor
+    squared: torch.Tensor
 
 
 class LocalCorrelation:
@@ -32,29 +62,29 @@ class LocalCorrelation:
         self.shift = fixed.mean()
         self.fixed = fixed - self.shift
         self.weight = weight
-        self._constant = self._fixed_sums(torch.ones_like(fixed) if weight is None else weight)
-
-    def _fixed_sums(self, weight: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        stacked = torch.cat([weight, weight * self.fixed, weight * self.fixed**2], 1)
-        count, mean, square = box_sum(stacked, self.radius).split(1, 1)
-        scale = 1 / count.clamp(min=1e-3)
-        mean = mean * scale
-        variance = (square * scale - mean**2).clamp_(min=0)
-        return count, scale, mean, variance
+        self._constant = self._fixed_sums(self.fixed, torch.ones_like(fixed) if weight is None else weight)
 
     def value(self, moving: torch.Tensor, valid: torch.Tensor | None = None) -> float:
         """The first of `value_and_gradient`, for half the work."""
-        _, count, _, _, _, _, squared, _ = self._windows(moving, valid)
-        return float((squared * count).sum() / count.sum().clamp(min=1e-6))
+        total = weight = 0.0
+        for windows, inner in self._slabs(moving, valid, self.radius):
+            count = windows.count[:, :, inner]
+            total += float((windows.squared[:, :, inner] * count).sum())
+            weight += float(count.sum())
+        return total / max(weight, 1e-6)
 
     def agreement(self, moving: torch.Tensor, valid: torch.Tensor | None = None) -> float:
         """Root mean squared correlation where the fixed image shows structure: a figure for people, 0 to 1.
 
         Unlike the value that is optimised it is not drawn down by windows that are flat on both sides.
         """
-        _, count, _, fixed_variance, _, _, squared, _ = self._windows(moving, valid)
-        share = count * fixed_variance / (fixed_variance + STRUCTURE**2)
-        return float(((squared * share).sum() / share.sum().clamp(min=1e-6)).sqrt())
+        total = weight = 0.0
+        for windows, inner in self._slabs(moving, valid, self.radius):
+            variance = windows.fixed_variance[:, :, inner]
+            share = windows.count[:, :, inner] * variance / (variance + STRUCTURE**2)
+            total += float((windows.squared[:, :, inner] * share).sum())
+            weight += float(share.sum())
+        return math.sqrt(total / max(weight, 1e-6))
 
     def value_and_gradient(self, moving: torch.Tensor, valid: torch.Tensor | None = None) -> tuple[float, torch.Tensor]:
         """Mean squared correlation, and its derivative by each moving voxel.
@@ -66,32 +96,53 @@ class LocalCorrelation:
         Returns:
             The mean over all windows that count (0 to 1), and the gradient of their sum, (1, 1, D, H, W).
         """
-        weight, count, fixed_mean, _, mean, slope, squared, moving_power = self._windows(moving, valid)
-        value = float((squared * count).sum() / count.sum().clamp(min=1e-6))
-        # d/dm(x) of the sum over the windows y around x of cc(y):
-        # 2 slope(y) (f(x) - mean_f(y)) - 2 cc(y) / var_m(y) (m(x) - mean_m(y)); weighting each window by its count
-        # cancels the 1 / count of its means.
-        alpha, beta = slope, squared / moving_power
-        stacked = torch.cat([alpha, beta, alpha * fixed_mean - beta * mean], 1)
-        alpha, beta, offset = box_sum(stacked, self.radius).split(1, 1)
-        gradient = (alpha * self.fixed - beta * (moving - self.shift) - offset).mul_(2)
-        return value, gradient if weight is None else gradient * weight
+        total = weight = 0.0
+        parts = []
+        # A voxel's gradient takes the windows of `radius` around it, and those the voxels of `radius` around them.
+        for windows, inner in self._slabs(moving, valid, 2 * self.radius):
+            # d/dm(x) of the sum over the windows y around x of cc(y):
+            # 2 slope(y) (f(x) - mean_f(y)) - 2 cc(y) / var_m(y) (m(x) - mean_m(y)); weighting each window by its count
+            # cancels the 1 / count of its means.
+            alpha, beta = windows.slope, windows.squared / windows.moving_power
+            offset = alpha * windows.fixed_mean - beta * windows.moving_mean
+            alpha, beta, offset = box_sum(torch.cat([alpha, beta, offset], 1), self.radius)[:, :, inner].split(1, 1)
+            part = (alpha * windows.fixed[:, :, inner]).addcmul_(beta, windows.moving[:, :, inner], value=-1)
+            part = part.sub_(offset).mul_(2)
+            parts.append(part if windows.weight is None else part.mul_(windows.weight[:, :, inner]))
+            count = windows.count[:, :, inner]
+            total += float((windows.squared[:, :, inner] * count).sum())
+            weight += float(count.sum())
+        return total / max(weight, 1e-6), torch.cat(parts, 2)
 
-    def _windows(self, moving: torch.Tensor, valid: torch.Tensor | None) -> tuple[torch.Tensor, ...]:
-        """Per window: weight of the voxels (or None), weight of the window, fixed mean and variance, moving mean, the
-        covariance over both powers, the squared coefficient, and the moving power."""
-        moving = moving - self.shift
+    def _slabs(self, moving: torch.Tensor, valid: torch.Tensor | None, halo: int) -> Iterator[tuple[_Windows, slice]]:
+        """The windows in slabs with a halo on either side, and the slab without it."""
+        depth = moving.shape[2]
+        for start, stop in slabs(moving):
+            low, high = max(0, start - halo), min(depth, stop + halo)
+            yield self._windows(moving, valid, slice(low, high)), slice(start - low, stop - low)
+
+    def _windows(self, moving: torch.Tensor, valid: torch.Tensor | None, part: slice) -> _Windows:
+        fixed, moving = self.fixed[:, :, part], moving[:, :, part] - self.shift
+        weight = None if self.weight is None else self.weight[:, :, part]
         if valid is None:
-            weight = self.weight
-            count, scale, fixed_mean, fixed_variance = self._constant
+            count, scale, fixed_mean, fixed_variance = (term[:, :, part] for term in self._constant)
         else:
-            weight = valid if self.weight is None else self.weight * valid
-            count, scale, fixed_mean, fixed_variance = self._fixed_sums(weight)
+            weight = valid[:, :, part] if weight is None else weight * valid[:, :, part]
+            count, scale, fixed_mean, fixed_variance = self._fixed_sums(fixed, weight)
         weighted = moving if weight is None else weight * moving
-        sums = box_sum(torch.cat([weighted, weighted * moving, weighted * self.fixed], 1), self.radius)
-        mean, square, product = (sums * scale).split(1, 1)
+        sums = box_sum(torch.cat([weighted, weighted * moving, weighted * fixed], 1), self.radius).mul_(scale)
+        mean, square, product = sums.split(1, 1)
         floor = NOISE_FLOOR**2
-        moving_power = (square - mean**2).clamp_(min=0) + floor
-        covariance = product - fixed_mean * mean
-        slope = covariance / ((fixed_variance + floor) * moving_power)
-        return weight, count, fixed_mean, fixed_variance, mean, slope, slope * covariance, moving_power
+        power = (square - mean**2).clamp_(min=0).add_(floor)
+        covariance = product.addcmul(fixed_mean, mean, value=-1)
+        slope = covariance / ((fixed_variance + floor) * power)
+        squared = slope * covariance
+        return _Windows(weight, count, fixed, moving, fixed_mean, fixed_variance, mean, power, slope, squared)
+
+    def _fixed_sums(self, fixed: torch.Tensor, weight: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        count, mean, square = box_sum(torch.cat([weight, weight * fixed, weight * fixed**2], 1), self.radius).split(
+            1, 1
+        )
+        scale = 1 / count.clamp(min=1e-3)
+        mean = mean * scale
+        return count, scale, mean, (square * scale - mean**2).clamp_(min=0)
