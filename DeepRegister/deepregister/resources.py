@@ -16,7 +16,7 @@ BYTES_PER_GRID_VOXEL = {"lncc": 220, "mind": 420, "auto": 220}
 BYTES_PER_INPUT_VOXEL = 14
 BYTES_AT_REST = 500_000_000
 # One voxel and iteration of the optimiser on one CPU core; only good enough to say seconds, minutes or hours.
-SECONDS_PER_VOXEL_ITERATION = 2e-7
+SECONDS_PER_VOXEL_ITERATION = 4e-7
 GPU_SPEEDUP = 30.0
 
 
@@ -49,7 +49,7 @@ def estimate(
     cores = os.cpu_count() or 1
     speed = min(cores, 8) if on_cpu else GPU_SPEEDUP
     # Reading, aligning and resampling once, then the optimiser.
-    seconds = 2.0 + 4e-8 * inputs + SECONDS_PER_VOXEL_ITERATION * voxel_iterations / speed
+    seconds = 3.0 + 6e-8 * inputs + SECONDS_PER_VOXEL_ITERATION * voxel_iterations / speed
     return Estimate(memory, seconds)
 
 

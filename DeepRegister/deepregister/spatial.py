@@ -133,18 +133,18 @@ def invert(field: torch.Tensor, iterations: int = 200, tolerance: float = 5e-3) 
     inverse = inverse.flatten(2)[0].contiguous()
     active = torch.arange(points.shape[1], device=field.device)
     step = torch.ones(points.shape[1], device=field.device)
-    last = torch.full_like(step, torch.inf)
+    last = torch.zeros_like(points)
     for _ in range(iterations):
         moved = points[:, active] + inverse[:, active]
         grid = torch.stack([normalised(moved[axis], size[axis]) for axis in range(3)], -1)
         error = inverse[:, active] + sample(field, grid[None, :, None, None])[0, :, :, 0, 0]
-        length = error.norm(dim=0)
-        # The plain iteration diverges where the field more than doubles lengths: there, halve the step.
-        step[active] = torch.where(length > last[active], step[active] / 2, step[active])
-        last[active] = length
+        # The plain iteration swings to and fro where the field more than doubles lengths: there, halve the step.
+        overshot = (error * last[:, active]).sum(0) < -0.5 * (last[:, active] ** 2).sum(0)
+        step[active] = torch.where(overshot, step[active] / 2, (1.2 * step[active]).clamp(max=1))
+        last[:, active] = error
         inverse[:, active] -= step[active] * error
         # Most voxels are done after a few rounds; only the others go on.
-        active = active[length > tolerance]
+        active = active[error.norm(dim=0) > tolerance]
         if not len(active):
             break
     return inverse.view(1, 3, *shape)
