@@ -111,12 +111,14 @@ def register(
     with _threads(settings.threads):
         try:
             transform, ran = _journey(pair, card, start, run_settings, compute, monitor, warnings)
-        except torch.OutOfMemoryError:
+        except (RuntimeError, MemoryError) as error:
+            if not _is_out_of_memory(error):
+                raise
             if compute.type == "cpu":
                 raise ResourceError(
-                    f"Memory ran out. Close other programs, or set a coarser field spacing than "
-                    f"{run_settings.field_spacing_mm or 'the automatic one'} mm."
-                ) from None
+                    "Memory ran out during the registration; nothing was changed. Close other programs, choose the "
+                    "quality 'fast' or a coarser field spacing, or crop the volumes."
+                ) from error
             warnings.append(f"{describe_device(compute)} ran out of memory; the CPU computed instead.")
             compute = torch.device("cpu")
             transform, ran = _journey(pair, card, start, run_settings, compute, monitor, warnings)
@@ -164,9 +166,11 @@ def _journey(
     warnings: list[str],
 ) -> tuple[Transform, str]:
     """Align, then deform where the model does; returns the transform and the name of the model that made it."""
-    if card.transform != "deformable":
-        return load_model(card).run(pair, start, settings, device, monitor), card.name
     dense_start = start is not None and split_start(start)[1] is not None
+    if card.transform != "deformable":
+        if dense_start:
+            warnings.append(f"Only the linear part of the initial transform was used: {card.name} cannot bend.")
+        return load_model(card).run(pair, start, settings, device, monitor), card.name
     if dense_start:
         aligned = start
     else:
@@ -277,6 +281,12 @@ def _within_memory(
         f"This pair needs {expected.memory_bytes / 1e9:.1f} GB of memory even at the coarsest grid, and "
         f"{free / 1e9:.1f} GB are free. Close other programs or crop the volumes."
     )
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    # On a CPU torch raises a plain RuntimeError.
+    kinds = (MemoryError, torch.cuda.OutOfMemoryError)
+    return isinstance(error, kinds) or "can't allocate memory" in str(error)
 
 
 @contextmanager

@@ -133,6 +133,11 @@ def test_a_dense_start_skips_the_alignment(form, tmp_path):
     assert missed.mean() < 1.0
 
 
+def test_a_linear_model_says_that_it_cannot_use_a_dense_start():
+    found = register(*pair(5.0), "rigid", initial=TRUTH.then(Affine.identity()), **FAST)
+    assert any("Only the linear part" in warning for warning in found.warnings)
+
+
 def test_landmarks_are_measured_before_and_after():
     fixed = points(6)
     landmarks = LandmarkPairs(fixed, TRUTH.apply_to_points(fixed))
@@ -174,6 +179,27 @@ def test_short_memory_means_a_coarser_field_and_a_warning(monkeypatch):
     monkeypatch.setattr(registration, "free_memory", lambda _: 1000)
     with pytest.raises(ResourceError, match=r"needs 0\.5 GB"):
         register(*pair(4.0), "deformable", **FAST)
+
+
+@pytest.mark.parametrize(
+    "fault", [MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes")]
+)
+def test_memory_that_runs_out_on_the_way_is_said_clearly(monkeypatch, fault):
+    def failing(*_):
+        raise fault
+
+    monkeypatch.setattr(registration, "_journey", failing)
+    with pytest.raises(ResourceError, match="Memory ran out"):
+        register(*pair(5.0), "rigid", **FAST)
+
+
+def test_other_faults_are_not_taken_for_a_lack_of_memory(monkeypatch):
+    def failing(*_):
+        raise RuntimeError("shapes do not agree")
+
+    monkeypatch.setattr(registration, "_journey", failing)
+    with pytest.raises(RuntimeError, match="shapes do not agree"):
+        register(*pair(5.0), "rigid", **FAST)
 
 
 def test_threads_are_set_for_the_run_alone():
