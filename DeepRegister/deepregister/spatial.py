@@ -7,6 +7,7 @@ W, H, D run along i, j, k. This is the one place that turns voxels into millimet
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -184,6 +185,55 @@ def jacobian_determinant(field: torch.Tensor) -> torch.Tensor:
     d, e, f = rows[1][0], rows[1][1] + 1, rows[1][2]
     g, h, i = rows[2][0], rows[2][1], rows[2][2] + 1
     return a * (e * i - f * h) - b * (d * i - f * g) + c * (d * h - e * g)
+
+
+def least_corner_determinant(field: torch.Tensor) -> torch.Tensor:
+    """The smallest det d(x + u)/dx over the eight corners of one-sided differences, (D, H, W).
+
+    Central differences miss a fold of one voxel; see `DisplacementField.corner_jacobian_determinants`.
+    """
+    parts = []
+    depth = field.shape[2]
+    for start, stop in slabs(field):
+        low, high = max(0, start - 1), min(depth, stop + 1)
+        sides = [_one_sided(field[:, :, low:high], dim) for dim in (4, 3, 2)]
+        least = torch.full((high - low, *field.shape[3:]), torch.inf, device=field.device)
+        for a, b, c in itertools.product(*sides):
+            cross = torch.linalg.cross(b, c, dim=0)
+            torch.minimum(least, (a * cross).sum(0), out=least)
+        parts.append(least[start - low : stop - low])
+    return torch.cat(parts)
+
+
+def _one_sided(field: torch.Tensor, dim: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Columns of the Jacobian, (3, D, H, W), along one axis, from forward and from backward differences."""
+    size, axis = field.shape[dim], 4 - dim
+    step = field.diff(dim=dim) if size > 1 else torch.zeros_like(field)
+    ends = (
+        [step, step]
+        if size == 1
+        else [
+            torch.cat([step, step.narrow(dim, size - 2, 1)], dim),
+            torch.cat([step.narrow(dim, 0, 1), step], dim),
+        ]
+    )
+    columns = []
+    for end in ends:
+        column = end[0].clone() if size == 1 else end[0]
+        column[axis] += 1
+        columns.append(column)
+    return columns[0], columns[1]
+
+
+def unfolded(field: torch.Tensor, least: float = 0.02, rounds: int = 40) -> torch.Tensor:
+    """The field, smoothed only around voxels whose determinant is below `least`, until there are none."""
+    for _ in range(rounds):
+        bad = least_corner_determinant(field) < least
+        if not bool(bad.any()):
+            break
+        around = F.max_pool3d(bad[None, None].float(), 5, 1, 2)
+        field = torch.lerp(field, smooth(field, 1.0), smooth(around, 1.0).clamp_(max=1))
+    return field
 
 
 def smooth(image: torch.Tensor, sigma: Sequence[float] | float, zero_border: bool = False) -> torch.Tensor:

@@ -103,6 +103,34 @@ def test_jacobian_is_that_of_physical_space(field):
     assert np.abs(ours - expected).max() < 1e-3 * max(1, np.abs(expected).max())
 
 
+@few
+@given(fields(least=2))
+def test_the_least_corner_agrees_with_the_numpy_one(field):
+    ours = spatial.least_corner_determinant(spatial.field_from_mm(field.displacement, field.geometry)).numpy()
+    expected = field.corner_jacobian_determinants()
+    assert np.abs(ours - expected).max() < 1e-3 * max(1, np.abs(expected).max())
+
+
+def test_slabs_change_nothing(monkeypatch):
+    field = smooth_field((20, 12, 14), 2.0)
+    whole = [spatial.least_corner_determinant(field), spatial.smooth(field, 1.3), spatial.compose(field, field)]
+    monkeypatch.setattr(spatial, "SLAB_VOXELS", 300)
+    parts = [spatial.least_corner_determinant(field), spatial.smooth(field, 1.3), spatial.compose(field, field)]
+    for one, other in zip(whole, parts, strict=True):
+        assert torch.allclose(one, other, atol=1e-6)
+
+
+def test_a_torn_field_is_mended_only_where_it_was_torn():
+    field = smooth_field((24, 24, 24), 1.5)
+    torn = field.clone()
+    torn[0, :, 12, 12, 12] += 3.0
+    assert float(spatial.least_corner_determinant(torn).min()) < 0
+    mended = spatial.unfolded(torn)
+    assert float(spatial.least_corner_determinant(mended).min()) > 0
+    assert torch.equal(mended[..., :4, :, :], torn[..., :4, :, :])
+    assert torch.equal(spatial.unfolded(field), field)
+
+
 def test_a_field_keeps_its_millimetres_on_another_grid():
     source = Geometry((20, 18, 16), (2.0, 2.0, 3.0), (5, -3, 2), ((0, 1, 0), (-1, 0, 0), (0, 0, 1)))
     target = source.with_spacing((1.0, 1.0, 1.0))

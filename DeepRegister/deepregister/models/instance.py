@@ -25,13 +25,13 @@ from ..spatial import (
     field_to_mm,
     identity_axes,
     index_map,
-    jacobian_determinant,
     lengths,
     normalised,
     regrid_field,
     resample,
     sample,
     smooth,
+    unfolded,
 )
 from ..transforms import Affine, Composite, DisplacementField, LinearTransform, Transform
 from ..volume import Geometry
@@ -150,9 +150,10 @@ class InstanceOptimisation:
             if number == 0 and residual is None and _doubtful(force, field):
                 found = _discrete(pair, geometry, linear, device, monitor)
                 other, other_value = _ascend(force, pull, before + found, geometry, level.iterations, report)
-                folds = float(jacobian_determinant(other).min()) <= 0
-                if other_value > value and not folds:
+                if other_value > value:
                     field = other
+            # Single steps cannot fold space, but many of them, smoothed and interpolated, can in single voxels.
+            field = unfolded(field)
         return field, geometry
 
 
