@@ -182,7 +182,8 @@ def _journey(
         reason = _why_not(pair, aligned, deformed, device)
         if reason:
             warnings.append(f"Only the affine part was kept: {reason}.")
-            return aligned, "affine"
+            # At the full quality, as the settings saved with the result say: they must reproduce it.
+            return load_model(find_model("affine")).run(pair, start, settings, device, monitor), "affine"
     return deformed, card.name
 
 

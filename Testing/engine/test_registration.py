@@ -106,9 +106,11 @@ def test_auto_bends_where_it_helps_and_says_which_model_ran():
 
 def test_auto_keeps_the_affine_part_where_bending_does_not_help(monkeypatch):
     monkeypatch.setattr(registration, "_why_not", lambda *_: "bending the volume did not raise the similarity")
-    chosen = register(*pair(5.0), **FAST)
+    chosen = register(*pair(5.0), device="cpu")
     assert chosen.settings.model == "affine" and isinstance(chosen.transform, Affine)
     assert any("Only the affine part was kept" in warning for warning in chosen.warnings)
+    again = register(*pair(5.0), settings=chosen.settings)
+    assert np.array_equal(again.transform.matrix, chosen.transform.matrix)
 
 
 def test_bending_is_judged_by_similarity_and_folds(result):

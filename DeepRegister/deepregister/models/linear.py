@@ -22,7 +22,7 @@ from ..similarity.mutual_information import bin_weights, mutual_information, nor
 from ..spatial import normalised, sample
 from ..transforms import Affine, Composite, LinearTransform, Rigid, Transform
 
-SEARCH_BINS = 12
+SEARCH_BINS, SEARCH_SAMPLES = 12, 1200
 # How much of the smaller content must be seen by both sides for a pose to count in full.
 WANTED_OVERLAP = 0.6
 ADAM_MEAN, ADAM_SQUARE = 0.8, 0.95
@@ -34,7 +34,6 @@ LANDMARK_WEIGHT = 0.02
 class Effort:
     """How hard to look: samples and iterations of each step."""
 
-    search_samples: int = 1200
     climb_samples: int = 3000
     polish_samples: int = 20000
     climbers: int = 48
@@ -117,7 +116,6 @@ class _Stage:
         self.image = torch.cat([image, weight], 1)
         self.known_outside = moving.contained and moving.weight is None
         self.to_index = np.linalg.inv(moving.geometry.matrix)
-        self.content = moving.content
 
     def look_up(self, matrices: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Moving values and weights (B, N) at the points moved by `matrices` (B, 4, 4), LPS mm."""
@@ -278,7 +276,7 @@ def _search(stage: _Stage, pose: _Pose, pair: Pair, count: int, monitor: Monitor
 @torch.no_grad()
 def _lattice_score(stage: _Stage, pose: _Pose, parameters: torch.Tensor) -> torch.Tensor:
     """As `_score`, but with nearest neighbours and hard bins: thousands of poses in a second."""
-    keep = slice(0, 1200)
+    keep = slice(0, SEARCH_SAMPLES)
     matrices = pose.matrices(parameters)
     to_index = torch.as_tensor(stage.to_index, dtype=torch.float32, device=matrices.device)
     through = to_index @ matrices
