@@ -35,6 +35,7 @@ from typing import Any
 import numpy as np
 
 from . import errors
+from .confidence import Confidence
 from .errors import DeepRegisterError, InputError, WorkerError
 from .landmarks import LandmarkPairs
 from .result import Registration
@@ -124,6 +125,8 @@ def pack(value: Any, folder: Path, name: str) -> Any:
         content = {"fixed": value.fixed.tolist(), "moving": value.moving.tolist()}
     elif isinstance(value, Settings):
         content = value.to_dict()
+    elif isinstance(value, Confidence):
+        content = value.to_dict()
     elif isinstance(value, Registration):
         content = {field.name: getattr(value, field.name) for field in fields(value)}
         content = pack(content, folder, name)
@@ -162,6 +165,8 @@ def unpack(value: Any, folder: Path) -> Any:
         return LandmarkPairs(np.asarray(content["fixed"]), np.asarray(content["moving"]))
     if kind == "Settings":
         return Settings.from_dict(content)
+    if kind == "Confidence":
+        return Confidence.from_dict(content)
     if kind == "Registration":
         return Registration(**{**content, "warnings": tuple(content["warnings"])})
     raise ValueError(f"Nothing is known of a packed {kind!r}.")

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from .confidence import Confidence
 from .errors import FileError
 from .settings import Settings
 from .transforms import Transform, read_transform
@@ -33,6 +34,7 @@ class Registration:
         seconds: wall time by stage.
         device: what computed it, in words.
         warnings: what the user should know, one sentence each.
+        confidence: how far the result may be trusted, and why not further.
         versions: of the engine and of what it stands on.
         inputs: what was registered: names, geometries, options that are not settings.
     """
@@ -45,6 +47,7 @@ class Registration:
     seconds: Mapping[str, float]
     device: str
     warnings: tuple[str, ...] = ()
+    confidence: Confidence = Confidence()
     versions: Mapping[str, str] = field(default_factory=dict)
     inputs: Mapping[str, Any] = field(default_factory=dict)
 
@@ -59,6 +62,7 @@ class Registration:
             "seconds": {stage: round(value, 3) for stage, value in self.seconds.items()},
             "device": self.device,
             "warnings": list(self.warnings),
+            "confidence": self.confidence.to_dict(),
             "versions": dict(self.versions),
         }
 
@@ -99,6 +103,8 @@ class Registration:
             settings = Settings.from_dict(summary["settings"])
             known = {name: summary[name] for name in ("measures", "seconds", "device", "versions", "inputs")}
             warnings = tuple(summary["warnings"])
+            # Earlier results say nothing of it.
+            confidence = Confidence.from_dict(summary.get("confidence", Confidence().to_dict()))
         except FileError:
             raise
         except (OSError, ValueError, KeyError, TypeError) as error:
@@ -110,6 +116,7 @@ class Registration:
             registered=Volume.read(registered) if registered.exists() else None,
             settings=settings,
             warnings=warnings,
+            confidence=confidence,
             **known,
         )
 
