@@ -123,9 +123,7 @@ def pack(value: Any, folder: Path, name: str) -> Any:
         content = {"parts": pack(value.parts, folder, name)}
     elif isinstance(value, LandmarkPairs):
         content = {"fixed": value.fixed.tolist(), "moving": value.moving.tolist()}
-    elif isinstance(value, Settings):
-        content = value.to_dict()
-    elif isinstance(value, Confidence):
+    elif isinstance(value, (Confidence, Settings)):
         content = value.to_dict()
     elif isinstance(value, Registration):
         content = {field.name: getattr(value, field.name) for field in fields(value)}

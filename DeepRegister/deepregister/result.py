@@ -47,7 +47,7 @@ class Registration:
     seconds: Mapping[str, float]
     device: str
     warnings: tuple[str, ...] = ()
-    confidence: Confidence = Confidence()
+    confidence: Confidence = field(default_factory=Confidence)
     versions: Mapping[str, str] = field(default_factory=dict)
     inputs: Mapping[str, Any] = field(default_factory=dict)
 
