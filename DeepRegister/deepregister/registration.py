@@ -152,6 +152,8 @@ def register(
             "asked_model": settings.model,
             "initial": None if start is None else repr(start),
             "landmark_pairs": 0 if landmarks is None else len(landmarks),
+            # How many share the work decides the order of sums, and with it the last bits.
+            "threads": run_settings.threads or torch.get_num_threads(),
         },
     )
 
