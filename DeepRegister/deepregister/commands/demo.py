@@ -15,9 +15,10 @@ from ..demo import PAIRS, DemoPair, Structure, fetch
 from ..errors import Cancelled, FileError
 from ..quality import dice
 from ..report import Source, check_output, save, summary
+from ..sources import SourceFile, with_files
 from ..transforms import Composite, Rigid, Transform
 from ..volume import Volume
-from .register import add_settings, register_with_progress, settings_from
+from .register import add_settings, model_source, register_with_progress, settings_from
 
 DEFAULT_OUTPUT = "deepregister-demo"
 
@@ -59,6 +60,9 @@ def run(options: argparse.Namespace) -> None:
     scores = overlaps(pair, images, fixed.volume, registration.transform)
     if scores:
         registration = replace(registration, measures={**registration.measures, "overlap_dice": scores})
+    files = {name: SourceFile.of(source.path) for name, source in (("fixed", fixed), ("moving", moving))}
+    files["model"] = model_source(options.model, options.models_dir)
+    registration = with_files(registration, files, options.output)
     save(registration, fixed, moving, options.output)
     if scores:
         stages = tuple(next(iter(scores.values())))

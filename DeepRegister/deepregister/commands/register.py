@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import argparse
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from ..console import ProgressBar, interruption
 from ..errors import Cancelled, InputError
-from ..models.registry import find_model
+from ..models.registry import BUILT_IN, find_model
 from ..pointfiles import COORDINATES, read_landmark_pairs
 from ..report import Source, check_output, save, summary
 from ..result import Registration
 from ..settings import DEVICES, QUALITIES, SIMILARITIES, Settings
+from ..sources import SourceFile, with_files
 from ..transforms import read_transform
 from ..volume import Volume
 
@@ -132,9 +134,14 @@ def run(options: argparse.Namespace) -> None:
     }
     fixed = Source(options.fixed, Volume.read(options.fixed, options.fixed_frame), options.fixed_frame)
     moving = Source(options.moving, Volume.read(options.moving, options.moving_frame), options.moving_frame)
+    files = _files(options)
     registration = register_with_progress(
         fixed.volume, moving.volume, settings=settings, models_dir=options.models_dir, **inputs
     )
+    registration = with_files(registration, files, options.output)
+    if inputs["landmarks"] is not None:
+        read_as = {"csv_coordinates": options.csv_coordinates}
+        registration = replace(registration, inputs={**registration.inputs, **read_as})
     save(registration, fixed, moving, options.output)
     print(summary(registration, options.output))
 
@@ -150,6 +157,23 @@ def register_with_progress(fixed: Volume, moving: Volume, **options) -> Registra
     for warning in registration.warnings:
         print(f"Note: {warning}", file=sys.stderr)
     return registration
+
+
+def _files(options: argparse.Namespace) -> dict[str, SourceFile | None]:
+    frames = {"fixed": options.fixed_frame, "moving": options.moving_frame}
+    names = ("fixed_mask", "moving_mask", "initial", "fixed_landmarks", "moving_landmarks")
+    given = {name: getattr(options, name) for name in names}
+    files = {name: SourceFile.of(getattr(options, name), frame) for name, frame in frames.items()}
+    files |= {name: SourceFile.of(path) for name, path in given.items() if path is not None}
+    return {**files, "model": model_source(options.model, options.models_dir)}
+
+
+def model_source(name: str, models_dir: Path | None) -> SourceFile | None:
+    """The folder of a user's own model; None for one that comes with DeepRegister, whose version says what it is."""
+    if name == "auto":
+        return None
+    folder = find_model(name, models_dir).folder
+    return None if folder.parent == BUILT_IN else SourceFile.of(folder)
 
 
 def _landmarks(options: argparse.Namespace):
