@@ -17,6 +17,7 @@ from typing import Any
 import SimpleITK as sitk
 
 from .errors import FileError
+from .models.registry import BUILT_IN, find_model
 from .result import Registration
 
 TITLES = {
@@ -112,6 +113,14 @@ def with_files(
     """The registration with `inputs["files"]`: what it came from, as seen from the result folder; None is left out."""
     there = {name: source.seen_from(folder).to_dict() for name, source in files.items() if source is not None}
     return replace(registration, inputs={**registration.inputs, "files": there})
+
+
+def model_source(name: str, models_dir: str | os.PathLike | None = None) -> SourceFile | None:
+    """The folder of a user's own model; None for one that comes with DeepRegister, whose version says what it is."""
+    if name == "auto":
+        return None
+    folder = find_model(name, models_dir).folder
+    return None if folder.parent == BUILT_IN else SourceFile.of(folder)
 
 
 def content_sha256(path: str | os.PathLike) -> str:

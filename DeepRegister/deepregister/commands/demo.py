@@ -15,10 +15,10 @@ from ..demo import PAIRS, DemoPair, Structure, fetch
 from ..errors import Cancelled, FileError
 from ..quality import dice
 from ..report import Source, check_output, save, summary
-from ..sources import SourceFile, with_files
+from ..sources import SourceFile, model_source, with_files
 from ..transforms import Composite, Rigid, Transform
 from ..volume import Volume
-from .register import add_settings, model_source, register_with_progress, settings_from
+from .register import add_settings, register_with_progress, settings_from
 
 DEFAULT_OUTPUT = "deepregister-demo"
 

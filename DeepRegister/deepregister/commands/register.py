@@ -9,12 +9,12 @@ from pathlib import Path
 
 from ..console import ProgressBar, interruption
 from ..errors import Cancelled, InputError
-from ..models.registry import BUILT_IN, find_model
+from ..models.registry import find_model
 from ..pointfiles import COORDINATES, read_landmark_pairs
 from ..report import Source, check_output, save, summary
 from ..result import Registration
 from ..settings import DEVICES, QUALITIES, SIMILARITIES, Settings
-from ..sources import SourceFile, with_files
+from ..sources import SourceFile, model_source, with_files
 from ..transforms import read_transform
 from ..volume import Volume
 
@@ -166,14 +166,6 @@ def _files(options: argparse.Namespace) -> dict[str, SourceFile | None]:
     files = {name: SourceFile.of(getattr(options, name), frame) for name, frame in frames.items()}
     files |= {name: SourceFile.of(path) for name, path in given.items() if path is not None}
     return {**files, "model": model_source(options.model, options.models_dir)}
-
-
-def model_source(name: str, models_dir: Path | None) -> SourceFile | None:
-    """The folder of a user's own model; None for one that comes with DeepRegister, whose version says what it is."""
-    if name == "auto":
-        return None
-    folder = find_model(name, models_dir).folder
-    return None if folder.parent == BUILT_IN else SourceFile.of(folder)
 
 
 def _landmarks(options: argparse.Namespace):
