@@ -53,6 +53,31 @@ class Plane:
     points: np.ndarray
     letters: str
 
+    @property
+    def pixel_mm(self) -> float:
+        """Side of a pixel in mm; they are square."""
+        flat = self.points.reshape(-1, 3)
+        return float(np.linalg.norm(flat[1] - flat[0])) if len(flat) > 1 else 1.0
+
+
+@dataclass(frozen=True)
+class Views:
+    """A pair in slices, as grey values from 0 (black) to 1 (white), NaN where a volume has no voxels.
+
+    Attributes:
+        planes: where they are cut.
+        fixed: the fixed volume in each plane.
+        before: the moving volume where its header puts it, or centred where that is out of sight.
+        after: the registered one.
+        when: what `before` is: "before" or "centred".
+    """
+
+    planes: tuple[Plane, ...]
+    fixed: tuple[np.ndarray, ...]
+    before: tuple[np.ndarray, ...]
+    after: tuple[np.ndarray, ...]
+    when: str
+
 
 def write_pictures(
     path: str | os.PathLike, fixed: Volume, moving: Volume, registered: Volume, caption: str = ""
@@ -70,37 +95,50 @@ def write_pictures(
     Raises:
         FileError: the place cannot be written.
     """
-    planes = anatomical_planes(prepare(thinned(fixed))[0].content)
+    seen = views(fixed, moving, registered)
+    columns = (
+        "Fixed",
+        f"Moving, {seen.when}",
+        "Moving, registered",
+        f"Checkerboard, {seen.when}",
+        "Checkerboard, registered",
+    )
+    rows = []
+    for cuts in zip(seen.fixed, seen.before, seen.after, strict=True):
+        still, first, after = (to_grey(values, (0, 1)) for values in cuts)
+        rows.append([still, first, after, checkerboard(still, first), checkerboard(still, after)])
+    with replacing(Path(path)) as temporary:
+        _sheet(seen.planes, columns, rows, caption).save(temporary, format="PNG", optimize=True)
+
+
+def views(fixed: Volume, moving: Volume, registered: Volume, longest: int = LONGEST_SIDE_PIXELS) -> Views:
+    """The slices of a pair that show how well it was registered; arguments as for `write_pictures`.
+
+    Args:
+        fixed, moving, registered: the volumes.
+        longest: pixels along the longest side.
+    """
+    planes = anatomical_planes(prepare(thinned(fixed))[0].content, longest)
     seen = np.mean([np.isfinite(cut(moving, plane)).mean() for plane in planes])
     if seen < LEAST_SEEN:
         shift = fixed.geometry.centre - moving.geometry.centre
         moving = replace(moving, geometry=replace(moving.geometry, origin=tuple(shift + moving.geometry.origin)))
+    of_fixed, of_moving = grey_windows(fixed, moving)
+
+    def cuts(volume: Volume, window: tuple[float, float]) -> tuple[np.ndarray, ...]:
+        return tuple(in_window(cut(volume, plane), window) for plane in planes)
+
     when = "before" if seen >= LEAST_SEEN else "centred"
-    columns = (
-        "Fixed",
-        f"Moving, {when}",
-        "Moving, registered",
-        f"Checkerboard, {when}",
-        "Checkerboard, registered",
-    )
-    window_fixed, window_moving = grey_window(fixed), grey_window(moving)
-    rows = []
-    for plane in planes:
-        still = to_grey(cut(fixed, plane), window_fixed)
-        first = to_grey(cut(moving, plane), window_moving)
-        after = to_grey(cut(registered, plane), window_moving)
-        rows.append([still, first, after, checkerboard(still, first), checkerboard(still, after)])
-    with replacing(Path(path)) as temporary:
-        _sheet(planes, columns, rows, caption).save(temporary, format="PNG", optimize=True)
+    return Views(planes, cuts(fixed, of_fixed), cuts(moving, of_moving), cuts(registered, of_moving), when)
 
 
-def anatomical_planes(box: Geometry) -> tuple[Plane, ...]:
+def anatomical_planes(box: Geometry, longest: int = LONGEST_SIDE_PIXELS) -> tuple[Plane, ...]:
     """Axial, coronal and sagittal planes through the middle of `box`, all at one scale, covering it whole."""
     corners = box.index_to_point([[c * n - 0.5 for c, n in zip(corner, box.size, strict=True)] for corner in _CORNERS])
     low, high = corners.min(axis=0), corners.max(axis=0)
     margin = MARGIN * float((high - low).max())
     low, high = low - margin, high + margin
-    pixel = float((high - low).max()) / LONGEST_SIDE_PIXELS
+    pixel = float((high - low).max()) / longest
     planes = []
     for name, across, down, letters in PLANES:
         across, down = np.asarray(across, dtype=float), np.asarray(down, dtype=float)
@@ -144,15 +182,26 @@ def grey_window(volume: Volume) -> tuple[float, float]:
     return low, max(high, low + 1e-6)
 
 
+def grey_windows(fixed: Volume, moving: Volume) -> tuple[tuple[float, float], tuple[float, float]]:
+    """The windows of a pair: two CTs are shown alike, so that equal tissue is equally bright."""
+    first, second = grey_window(fixed), grey_window(moving)
+    both_ct = {first, second} <= {LUNG_WINDOW, SOFT_TISSUE_WINDOW}
+    return first, first if both_ct else second
+
+
+def in_window(values: np.ndarray, window: tuple[float, float]) -> np.ndarray:
+    """Values from 0 (black) to 1 (white); NaN stays."""
+    return np.clip((values - window[0]) / (window[1] - window[0]), 0, 1)
+
+
 def to_grey(values: np.ndarray, window: tuple[float, float]) -> np.ndarray:
     """uint8 grey values; NaN becomes 0."""
-    scaled = np.clip((values - window[0]) / (window[1] - window[0]), 0, 1)
-    return np.nan_to_num(255 * scaled).astype(np.uint8)
+    return np.nan_to_num(255 * in_window(values, window)).astype(np.uint8)
 
 
-def checkerboard(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Squares of the one and of the other in turn."""
-    side = max(1, LONGEST_SIDE_PIXELS // SQUARES_ACROSS)
+def checkerboard(first: np.ndarray, second: np.ndarray, longest: int = LONGEST_SIDE_PIXELS) -> np.ndarray:
+    """Squares of the one and of the other in turn; `longest` is the longest side of all planes, in pixels."""
+    side = max(1, longest // SQUARES_ACROSS)
     rows, columns = np.indices(first.shape) // side
     return np.where((rows + columns) % 2 == 0, first, second)
 
