@@ -4,42 +4,43 @@
     result = deepregister.register("fixed.nii.gz", "moving.nii.gz")
     result.transform.resample(...)
 
-Importing this package does not import torch; `register` does, when it is first used.
+Importing this package imports nothing outside the standard library; each name below loads what it needs on first use.
+So torch stays out of Slicer's process, and `deepregister doctor` can speak where a package is missing.
 """
 
+from importlib import import_module
+
 from .errors import DeepRegisterError
-from .progress import Progress
-from .settings import Settings
-from .transforms import Affine, Composite, DisplacementField, Rigid, Transform, read_transform
-from .volume import Geometry, Volume
 
 __version__ = "0.1.0"
 
-__all__ = [
-    "Affine",
-    "Composite",
-    "DeepRegisterError",
-    "DisplacementField",
-    "Geometry",
-    "Progress",
-    "Registration",
-    "Rigid",
-    "Settings",
-    "Transform",
-    "Volume",
-    "read_transform",
-    "register",
-]
+_HOMES = {
+    "Affine": "transforms",
+    "Composite": "transforms",
+    "DisplacementField": "transforms",
+    "Geometry": "volume",
+    "Progress": "progress",
+    "Registration": "result",
+    "Rigid": "transforms",
+    "Settings": "settings",
+    "Transform": "transforms",
+    "Volume": "volume",
+    "read_transform": "transforms",
+    "register": "registration",
+}
+
+__all__ = ["DeepRegisterError", *_HOMES]
 
 
 def __getattr__(name: str):
-    # torch takes seconds and must stay out of Slicer's process: load what needs it only on use.
-    if name == "register":
-        from .registration import register
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    try:
+        return getattr(import_module(f".{_HOMES[name]}", __name__), name)
+    except ImportError as error:
+        error.add_note("`deepregister doctor` says what is missing and the command that mends it.")
+        raise
 
-        return register
-    if name == "Registration":
-        from .result import Registration
 
-        return Registration
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

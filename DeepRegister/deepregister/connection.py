@@ -1,6 +1,7 @@
 """One running worker as its client holds it: the process, its three pipes, two reader threads, a private folder.
 
-`worker_command` and `worker_environment` choose the Python and the engine that it runs.
+`worker_command` and `worker_environment` choose the Python and the engine that it runs. Nothing outside the standard
+library is imported here: the doctor starts its checks the same way.
 """
 
 from __future__ import annotations
@@ -26,10 +27,12 @@ from typing import Any, BinaryIO
 import deepregister
 
 from .errors import FileError, WorkerError
-from .protocol import FOLDER_PREFIX
 
 # The folder that holds the package: the worker must run the engine that lies beside its client.
 ENGINE_FOLDER = Path(deepregister.__file__).resolve().parent.parent
+
+# Of the private folder of each connection.
+FOLDER_PREFIX = "deepregister-"
 
 # How long a worker that was told to end may take before it is killed.
 END_SECONDS = 5.0
@@ -41,7 +44,12 @@ KILL = getattr(signal, "SIGKILL", signal.SIGTERM)
 
 
 def worker_command() -> list[str]:
-    """The command of a worker in the Python that this process runs in.
+    """The command of a worker; raises what `engine_command` raises."""
+    return engine_command("deepregister.worker")
+
+
+def engine_command(module: str) -> list[str]:
+    """The command of a module of the engine in the Python that this process runs in.
 
     Slicer sets `sys.executable` to what it finds as PythonSlicer at its start, or to nothing; other programs that
     embed Python leave their own name there. So all that is not an interpreter by name is replaced by PythonSlicer,
@@ -60,7 +68,7 @@ def worker_command() -> list[str]:
             "PythonSlicer is not on the PATH. Start Slicer by its launcher (Slicer, not SlicerApp-real)."
         )
     # Not resolved: the link in a virtual environment is what makes it one.
-    return [str(Path(interpreter).absolute()), "-u", "-m", "deepregister.worker"]
+    return [str(Path(interpreter).absolute()), "-u", "-m", module]
 
 
 def worker_environment(extra: Mapping[str, str]) -> dict[str, str]:

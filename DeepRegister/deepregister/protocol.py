@@ -45,9 +45,6 @@ from .volume import Geometry, Volume
 
 PROTOCOL = 1
 
-# Of the client's private folder.
-FOLDER_PREFIX = "deepregister-"
-
 # The key that tells a packed value of ours from a plain dictionary.
 KIND = "__kind__"
 LINEAR = {kind.__name__: kind for kind in (LinearTransform, Affine, Rigid)}

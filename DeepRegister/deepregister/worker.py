@@ -24,9 +24,10 @@ from typing import Any, BinaryIO
 
 import deepregister
 
+from .connection import FOLDER_PREFIX
 from .errors import Cancelled, DeepRegisterError, WorkerError
 from .progress import Progress
-from .protocol import FOLDER_PREFIX, PROTOCOL, Device, Devices, Hello, describe_error, pack, unpack
+from .protocol import PROTOCOL, Device, Devices, Hello, describe_error, pack, unpack
 from .result import Registration
 
 

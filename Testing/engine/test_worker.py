@@ -13,8 +13,8 @@ import deepregister
 import numpy as np
 import pytest
 from deepregister import Settings, Volume
-from deepregister.connection import worker_command, worker_environment
-from deepregister.protocol import FOLDER_PREFIX, PROTOCOL, pack
+from deepregister.connection import FOLDER_PREFIX, worker_command, worker_environment
+from deepregister.protocol import PROTOCOL, pack
 from processes import PATIENCE_SECONDS, WITHOUT_TORCH, posix
 
 # A worker whose registration ends only when it is cancelled, and prints in every way a library can.

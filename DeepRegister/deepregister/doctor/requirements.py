@@ -1,0 +1,73 @@
+"""The packages that the engine needs, as pyproject.toml has them.
+
+They stand here once more because Slicer has the engine as files, without a package's metadata; a test compares them.
+"""
+
+from __future__ import annotations
+
+import platform
+import re
+from dataclasses import dataclass, replace
+
+
+@dataclass(frozen=True)
+class Requirement:
+    """A package and the versions of it that will do.
+
+    Attributes:
+        name: as pip knows it.
+        module: as Python imports it.
+        lowest: first version that will do.
+        below: first version that will not do again; None where there is none.
+        purpose: what cannot be done without it.
+        essential: whether no registration can run without it.
+        extra: of this project, that installs it; None for what is always needed.
+    """
+
+    name: str
+    module: str
+    lowest: tuple[int, ...]
+    purpose: str
+    below: tuple[int, ...] | None = None
+    essential: bool = True
+    extra: str | None = None
+
+    @property
+    def specifier(self) -> str:
+        """The versions, as pip understands them."""
+        lowest = ">=" + ".".join(map(str, self.lowest))
+        return lowest if self.below is None else f"{lowest},<{'.'.join(map(str, self.below))}"
+
+    def __str__(self) -> str:
+        return self.name + self.specifier
+
+    def allows(self, version: str) -> bool:
+        """Whether this version will do; of "2.13.0+cpu" the first numbers count."""
+        numbers = tuple(int(part) for part in re.findall(r"\d+", re.match(r"[\d.]*", version).group()))
+        return self.lowest <= numbers and (self.below is None or numbers < self.below)
+
+
+PYTHON = (3, 11)
+TORCH = Requirement("torch", "torch", (2, 4), "It computes the registrations")
+REQUIRED = (
+    Requirement("numpy", "numpy", (2, 0), "All arrays are its"),
+    Requirement("scipy", "scipy", (1, 13), "It interpolates transforms"),
+    Requirement("SimpleITK", "SimpleITK", (2, 4), "It reads and writes images"),
+    Requirement("Pillow", "PIL", (10, 1), "It draws the pictures of a result"),
+    Requirement("safetensors", "safetensors", (0, 4, 3), "It reads the weights of learned models", essential=False),
+    TORCH,
+)
+OPTIONAL: tuple[Requirement, ...] = ()
+# What 3D Slicer is built with: pip must not put other versions over it.
+PART_OF_SLICER = ("numpy", "scipy", "SimpleITK")
+
+
+def required(in_slicer: bool) -> tuple[Requirement, ...]:
+    """What a registration needs in this Python."""
+    return tuple(torch_for_slicer() if each is TORCH and in_slicer else each for each in REQUIRED)
+
+
+def torch_for_slicer() -> Requirement:
+    """The versions of torch that will do inside 3D Slicer."""
+    # From 2.13 on its files have longer paths than Windows allows in Slicer's folder.
+    return replace(TORCH, below=(2, 13)) if platform.system() == "Windows" else TORCH
