@@ -16,6 +16,7 @@ class LandmarkPairs:
     Attributes:
         fixed: (n, 3), LPS mm.
         moving: (n, 3), LPS mm; row by row the partner of `fixed`.
+        labels: n names, for people; empty where there are none.
 
     Raises:
         InputError: unequal numbers, no point, or coordinates that are not finite.
@@ -23,6 +24,7 @@ class LandmarkPairs:
 
     fixed: np.ndarray
     moving: np.ndarray
+    labels: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for side in ("fixed", "moving"):
@@ -43,6 +45,9 @@ class LandmarkPairs:
             )
         if not len(self.fixed):
             raise InputError("The landmark lists are empty. Place at least one pair, or leave landmarks out.")
+        object.__setattr__(self, "labels", tuple(self.labels))
+        if len(self.labels) not in (0, len(self.fixed)):
+            raise InputError(f"There are {len(self.fixed)} landmark pairs and {len(self.labels)} names for them.")
 
     def __len__(self) -> int:
         return len(self.fixed)

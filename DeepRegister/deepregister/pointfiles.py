@@ -2,7 +2,7 @@
 
 A file says itself whether its coordinates are LPS or RAS: markups by their coordinate system, tables by the names of
 their columns (`l,p,s` or `r,a,s`, as Slicer exports them). A table with columns `x,y,z`, or three columns without a
-header, does not say it: it is read as `coordinates`, LPS unless the caller knows better.
+header, does not say it: it is read as `coordinates`, LPS unless the caller knows better; None refuses it.
 """
 
 from __future__ import annotations
@@ -69,19 +69,19 @@ def is_point_file(path: str | os.PathLike) -> bool:
     return Path(path).name.lower().endswith(POINT_ENDINGS)
 
 
-def read_points(path: str | os.PathLike, coordinates: str = "LPS") -> PointList:
+def read_points(path: str | os.PathLike, coordinates: str | None = "LPS") -> PointList:
     """Read the points of a .mrk.json, .fcsv or .csv file; markup points that were never placed are left out.
 
     Args:
         path: the file.
-        coordinates: "LPS" or "RAS", for a table whose columns do not say it.
+        coordinates: "LPS" or "RAS", for a table whose columns do not say it; None refuses such a table.
 
     Raises:
         FileError: the file is missing, damaged or of another kind.
-        InputError: it holds no points, or points in other units or coordinates.
+        InputError: it holds no points, or points in other, unknown units or coordinates.
     """
     path = Path(path)
-    if coordinates not in COORDINATES:
+    if coordinates not in (*COORDINATES, None):
         raise InputError(f"No coordinates {coordinates!r}. Choose LPS or RAS.")
     if not is_point_file(path):
         raise FileError(f"{path.name}: no point format has this ending. Known are .mrk.json, .fcsv and .csv.")
@@ -125,19 +125,22 @@ def write_points(points: PointList, path: str | os.PathLike) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
-def read_landmark_pairs(fixed: str | os.PathLike, moving: str | os.PathLike, coordinates: str = "LPS") -> LandmarkPairs:
+def read_landmark_pairs(
+    fixed: str | os.PathLike, moving: str | os.PathLike, coordinates: str | None = "LPS"
+) -> LandmarkPairs:
     """Landmark pairs from two files: partners by label where both files have the same unique labels, else by order.
 
     Raises:
         FileError: a file is missing or damaged.
-        InputError: the numbers differ, or a file holds no point.
+        InputError: the numbers differ, a file holds no point, or its coordinates are not known.
     """
     first, second = read_points(fixed, coordinates), read_points(moving, coordinates)
     order = np.arange(len(second))
     names = set(first.labels)
     if len(names) == len(first) == len(second) and names == set(second.labels):
         order = np.array([second.labels.index(label) for label in first.labels])
-    return LandmarkPairs(first.points, second.points[order])
+    labels = first.labels if any(first.labels) else second.labels
+    return LandmarkPairs(first.points, second.points[order], labels if len(labels) == len(first) else ())
 
 
 def _sign(coordinates: str) -> np.ndarray:
@@ -242,7 +245,7 @@ def _to_fcsv(points: PointList) -> str:
     return text.getvalue()
 
 
-def _from_table(text: str, name: str, coordinates: str) -> PointList:
+def _from_table(text: str, name: str, coordinates: str | None) -> PointList:
     lines = [line for line in text.splitlines() if line.strip() and not line.startswith("#")]
     if not lines:
         return PointList(np.zeros((0, 3)))
@@ -262,6 +265,11 @@ def _from_table(text: str, name: str, coordinates: str) -> PointList:
                 "a column named label is used where it is there."
             )
         label = header.index("label") if "label" in header else None
+    if coordinates is None:
+        raise InputError(
+            f"{name} does not say whether its coordinates are LPS (ITK, DICOM) or RAS (what 3D Slicer shows). Say it "
+            "with --csv-coordinates, or name the columns l,p,s or r,a,s."
+        )
     where = [header.index(column) for column in columns] if columns else [0, 1, 2]
     points = []
     for number, row in enumerate(rows):

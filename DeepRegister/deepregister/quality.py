@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,9 @@ from .errors import InputError
 from .landmarks import LandmarkPairs
 from .transforms import Composite, DisplacementField, LinearTransform, Transform
 from .volume import Geometry
+
+# Large volumes are looked at in slabs of about so many voxels, or the arrays on the way would not fit into memory.
+SLAB_VOXELS = 4_000_000
 
 
 def landmark_errors(pairs: LandmarkPairs, transform: Transform | None = None) -> np.ndarray:
@@ -83,20 +86,89 @@ def folding(field: DisplacementField) -> dict[str, float]:
     }
 
 
+def over_volume(transform: Transform, over: Geometry, mask: np.ndarray | None = None) -> dict[str, float]:
+    """Folding, volume change and displacement of any transform at every voxel of a volume, or of a mask.
+
+    All of the transform counts, its affine part included; `folding` looks at a dense part alone, at its own voxels.
+
+    Args:
+        transform: fixed to moving.
+        over: the volume's grid, in fixed space.
+        mask: (k, j, i) of bool on that grid; None takes all voxels.
+
+    Returns:
+        "voxels": how many were looked at; "folded_voxels" and "folded_fraction": as in `folding`; "jacobian_min",
+        "jacobian_max": of the determinant, the least also over one-sided differences; "jacobian_mean", "jacobian_p1",
+        "jacobian_p99": mean and percentiles; "jacobian_log_std": standard deviation of its logarithm (SDlogJ);
+        "displacement_mean_mm", "displacement_p95_mm", "displacement_max_mm".
+
+    Raises:
+        InputError: the mask has another shape or selects nothing.
+    """
+    if mask is None:
+        mask = np.ones(over.shape, dtype=bool)
+    if mask.shape != over.shape:
+        raise InputError(f"The mask has the shape {mask.shape}, the volume {over.shape}. Resample it onto the volume.")
+    if not mask.any():
+        raise InputError("The mask selects nothing inside the fixed volume. Check that both lie in the same place.")
+    determinants, least, lengths = [], [], []
+    for slab, field in _slabs_of(transform, over):
+        chosen = mask[slab]
+        inner = slice(min(slab.start, 1), min(slab.start, 1) + slab.stop - slab.start)
+        central = field.jacobian_determinant()[inner][chosen]
+        determinants.append(central)
+        least.append(np.minimum(central, field.corner_jacobian_determinants()[inner][chosen]))
+        lengths.append(np.linalg.norm(field.displacement[inner][chosen], axis=-1))
+    determinant, least, length = (np.concatenate(values).astype(float) for values in (determinants, least, lengths))
+    low, high = np.percentile(determinant, (1, 99))
+    folded = int(np.count_nonzero(least <= 0))
+    return {
+        "voxels": len(determinant),
+        "folded_voxels": folded,
+        "folded_fraction": folded / len(determinant),
+        "jacobian_min": float(least.min()),
+        "jacobian_max": float(determinant.max()),
+        "jacobian_mean": float(determinant.mean()),
+        "jacobian_p1": float(low),
+        "jacobian_p99": float(high),
+        "jacobian_log_std": float(np.log(np.clip(determinant, 1e-3, None)).std()),
+        "displacement_mean_mm": float(length.mean()),
+        "displacement_p95_mm": float(np.percentile(length, 95)),
+        "displacement_max_mm": float(length.max()),
+    }
+
+
+def _slabs_of(transform: Transform, over: Geometry) -> Iterator[tuple[slice, DisplacementField]]:
+    """Ranges of k of a grid, and the displacement there with one slice more on each side that has a neighbour."""
+    count = over.size[2]
+    step = max(1, SLAB_VOXELS // (over.size[0] * over.size[1]))
+    for first in range(0, count, step):
+        slab = slice(first, min(first + step, count))
+        start, stop = max(slab.start - 1, 0), min(slab.stop + 1, count)
+        yield slab, transform.sampled_on(over.cropped((0, 0, start), (*over.size[:2], stop)))
+
+
+def sample_points(over: Geometry, samples: int = 20_000, mask: np.ndarray | None = None) -> np.ndarray:
+    """About `samples` voxel centres spread evenly over a volume or over a mask on its grid, (n, 3), LPS mm."""
+    if mask is None:
+        step = max(1, round((np.prod(over.size) / samples) ** (1 / 3)))
+        index = np.stack(np.meshgrid(*(np.arange(0, n, step) for n in over.size), indexing="ij"), -1).reshape(-1, 3)
+    else:
+        chosen = np.argwhere(mask)[:, ::-1]
+        index = chosen[:: max(1, len(chosen) // samples)]
+    return over.index_to_point(index)
+
+
 def displacement(transform: Transform, over: Geometry, samples: int = 20_000) -> dict[str, float]:
     """How far the transform moves the points of a volume, mm."""
-    step = max(1, round((np.prod(over.size) / samples) ** (1 / 3)))
-    index = np.stack(np.meshgrid(*(np.arange(0, n, step) for n in over.size), indexing="ij"), -1).reshape(-1, 3)
-    points = over.index_to_point(index)
+    points = sample_points(over, samples)
     moved = np.linalg.norm(transform.apply_to_points(points) - points, axis=1)
     return {"displacement_mean_mm": float(moved.mean()), "displacement_max_mm": float(moved.max())}
 
 
 def inverse_error(transform: Transform, inverse: Transform, over: Geometry, samples: int = 20_000) -> dict[str, float]:
     """How far there and back misses the start, mm, over a sample of a volume's voxels."""
-    step = max(1, round((np.prod(over.size) / samples) ** (1 / 3)))
-    index = np.stack(np.meshgrid(*(np.arange(0, n, step) for n in over.size), indexing="ij"), -1).reshape(-1, 3)
-    points = over.index_to_point(index)
+    points = sample_points(over, samples)
     missed = np.linalg.norm(inverse.apply_to_points(transform.apply_to_points(points)) - points, axis=1)
     return {"inverse_error_mean_mm": float(missed.mean()), "inverse_error_max_mm": float(missed.max())}
 

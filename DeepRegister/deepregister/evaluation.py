@@ -1,0 +1,377 @@
+"""How good a transform is, by all that is known of the truth: landmarks, label maps, its own smoothness and inverse.
+
+Before means the volumes as their headers place them, after means through the transform.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from .errors import InputError
+from .labelmaps import whole_numbers
+from .landmarks import LandmarkPairs
+from .quality import dice, landmark_errors, over_volume, sample_points
+from .surfaces import SurfaceDistance, surface_distances
+from .transforms import Composite, DisplacementField, Rigid, Transform
+from .transforms.inversion import inverse_at
+from .volume import Geometry, Volume
+
+FORMAT = 1
+STAGES = ("before", "after")
+# Scales the median absolute deviation to the standard deviation of a normal distribution.
+MAD_TO_DEVIATION = 1.4826022185056018
+TRIMMED_SHARE = 0.1
+
+
+@dataclass(frozen=True, eq=False)
+class LandmarkScores:
+    """Target registration errors.
+
+    Attributes:
+        pairs: the landmarks.
+        carried: (n, 3), where the transform takes the fixed points: in moving space, LPS mm.
+        before, after: (n,), distance to the partner, mm.
+    """
+
+    pairs: LandmarkPairs
+    carried: np.ndarray
+    before: np.ndarray
+    after: np.ndarray
+
+    @property
+    def names(self) -> list[str]:
+        """A name for each pair: its label, or its number from 1."""
+        labels = self.pairs.labels or [""] * len(self.pairs)
+        return [label or str(number) for number, label in enumerate(labels, start=1)]
+
+    def to_dict(self) -> dict[str, Any]:
+        points = zip(self.names, self.pairs.fixed, self.pairs.moving, self.carried, strict=True)
+        return {
+            "count": len(self.pairs),
+            "before": error_statistics(self.before),
+            "after": error_statistics(self.after),
+            "improved_fraction": float(np.mean(self.after < self.before)),
+            "points": [
+                {
+                    "label": name,
+                    "fixed_mm": fixed.tolist(),
+                    "moving_mm": moving.tolist(),
+                    "carried_mm": carried.tolist(),
+                    "before_mm": float(self.before[n]),
+                    "after_mm": float(self.after[n]),
+                }
+                for n, (name, fixed, moving, carried) in enumerate(points)
+            ],
+        }
+
+
+@dataclass(frozen=True)
+class LabelScore:
+    """How well one structure agrees.
+
+    Attributes:
+        label: its value in the label maps.
+        name: what it is called; empty where nobody says.
+        dice_before, dice_after: overlap, 0 to 1.
+        surface_before, surface_after: distances; None where the structure is missing on a side.
+    """
+
+    label: int
+    name: str
+    dice_before: float
+    dice_after: float
+    surface_before: SurfaceDistance | None
+    surface_after: SurfaceDistance | None
+
+    @property
+    def title(self) -> str:
+        return f"{self.label} {self.name}".rstrip()
+
+    def measures(self, stage: str) -> dict[str, float | None]:
+        """By name, for "before" or "after"; None where a measure does not exist."""
+        surface = getattr(self, f"surface_{stage}")
+        return {
+            "dice": getattr(self, f"dice_{stage}"),
+            "surface_mean_mm": surface and surface.mean_mm,
+            "hausdorff95_mm": surface and surface.hausdorff95_mm,
+            "hausdorff_mm": surface and surface.hausdorff_mm,
+        }
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"label": self.label, "name": self.name, **{stage: self.measures(stage) for stage in STAGES}}
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """What `evaluate` found; a part is None or empty where what it needs was not given.
+
+    Attributes:
+        landmarks: target registration errors.
+        labels: overlap and surface distances by structure.
+        deformation: folding, volume change and displacement over the fixed volume; see `quality.over_volume`.
+        inverse: how far there and back misses the start; see `inverse_consistency`.
+        warnings: what the user should know, one sentence each.
+    """
+
+    landmarks: LandmarkScores | None = None
+    labels: tuple[LabelScore, ...] = ()
+    deformation: Mapping[str, float] = field(default_factory=dict)
+    inverse: Mapping[str, float] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+
+    def label_means(self, stage: str) -> dict[str, float | None]:
+        """The mean of each label measure over the structures that have it: Dice over all, distances over those found
+        on both sides."""
+        scores = [score.measures(stage) for score in self.labels]
+        found = {name: [score[name] for score in scores if score[name] is not None] for name in scores[0]}
+        return {name: float(np.mean(values)) if values else None for name, values in found.items()}
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready: the content of `evaluation.json`."""
+        labels = None
+        if self.labels:
+            means = {stage: self.label_means(stage) for stage in STAGES}
+            labels = {"mean": means, "by_label": [score.to_dict() for score in self.labels]}
+        return {
+            "format": FORMAT,
+            "coordinates": "LPS, mm",
+            "landmarks": None if self.landmarks is None else self.landmarks.to_dict(),
+            "labels": labels,
+            "deformation": dict(self.deformation) or None,
+            "inverse": dict(self.inverse) or None,
+            "warnings": list(self.warnings),
+        }
+
+    def rows(self) -> Iterator[tuple[str, str, str, float | None, float | None]]:
+        """One row for each number: kind, of what, measure, before, after; None where there is no number."""
+        if self.landmarks is not None:
+            before, after = (error_statistics(getattr(self.landmarks, stage)) for stage in STAGES)
+            yield from (("landmarks", "all", name, before[name], after[name]) for name in before)
+            improved = float(np.mean(self.landmarks.after < self.landmarks.before))
+            yield "landmarks", "all", "improved_fraction", None, improved
+            errors = zip(self.landmarks.names, self.landmarks.before, self.landmarks.after, strict=True)
+            yield from (("landmark", name, "error_mm", float(old), float(new)) for name, old, new in errors)
+        if self.labels:
+            before, after = (self.label_means(stage) for stage in STAGES)
+            yield from (("labels", "mean", name, before[name], after[name]) for name in before)
+        for score in self.labels:
+            before, after = (score.measures(stage) for stage in STAGES)
+            yield from (("label", score.title, name, before[name], after[name]) for name in before)
+        yield from (("deformation", "all", name, None, value) for name, value in self.deformation.items())
+        yield from (("inverse", "all", name, None, value) for name, value in self.inverse.items())
+
+
+def evaluate(
+    transform: Transform,
+    *,
+    fixed: Geometry | None = None,
+    inverse: Transform | None = None,
+    landmarks: LandmarkPairs | None = None,
+    fixed_labels: Volume | None = None,
+    moving_labels: Volume | None = None,
+    labels: Sequence[int] | None = None,
+    names: Mapping[int, str] | None = None,
+    mask: Volume | None = None,
+) -> Evaluation:
+    """Measure a transform with all that is given.
+
+    Args:
+        transform: fixed to moving.
+        fixed: grid of the fixed volume; None takes that of `fixed_labels`, else of the transform's own dense field.
+        inverse: moving to fixed, as it was saved; None solves for the inverse point by point.
+        landmarks: pairs that the registration did not use.
+        fixed_labels, moving_labels: label maps of the two volumes, on any grids; the moving one is carried onto the
+            fixed one's grid by nearest neighbour.
+        labels: which labels to compare; None takes all but 0 that both maps hold.
+        names: of labels.
+        mask: in fixed space; folding, volume change, displacement and inverse are measured where it is not 0.
+
+    Raises:
+        InputError: one label map without the other, maps without a common label or without one that was asked for, a
+            mask that selects nothing, or nothing to measure with.
+    """
+    if (fixed_labels is None) != (moving_labels is None):
+        raise InputError("A label map was given for one volume only. Give both, or neither.")
+    warnings: list[str] = []
+    scores = ()
+    if fixed_labels is not None:
+        scores = _label_scores(transform, fixed_labels, moving_labels, fixed, labels, names or {}, warnings)
+    over = fixed or (fixed_labels.geometry if fixed_labels is not None else _own_grid(transform))
+    if over is None and landmarks is None:
+        raise InputError(
+            "There is nothing to measure this transform with. Give the fixed volume, landmarks or label maps."
+        )
+    measured, consistency = {}, {}
+    if over is None:
+        warnings.append("Without the fixed volume, folding, volume change and the inverse were not measured.")
+    else:
+        inside = None if mask is None else Rigid.identity().resample(mask, over, "nearest").data != 0
+        measured = over_volume(transform, over, inside)
+        consistency = inverse_consistency(transform, sample_points(over, mask=inside), inverse)
+    if landmarks is not None and over is not None:
+        warnings += _far_landmarks(landmarks, over)
+    return Evaluation(
+        None if landmarks is None else landmark_scores(transform, landmarks),
+        scores,
+        measured,
+        consistency,
+        tuple(warnings),
+    )
+
+
+def landmark_scores(transform: Transform, pairs: LandmarkPairs) -> LandmarkScores:
+    """Target registration error of each pair before and after: how far a fixed landmark lands from its partner."""
+    carried = transform.apply_to_points(pairs.fixed)
+    return LandmarkScores(pairs, carried, landmark_errors(pairs), landmark_errors(pairs, transform))
+
+
+def error_statistics(errors: np.ndarray) -> dict[str, float]:
+    """Of errors in mm: mean, median, standard deviation, percentiles, largest, and two that outliers do not sway.
+
+    "trimmed_mean_mm" leaves out the largest and the smallest tenth (rounded down); "mad_deviation_mm" is 1.4826 times
+    the median absolute deviation from the median, the standard deviation where errors are normal.
+    """
+    ordered = np.sort(np.asarray(errors, dtype=float))
+    cut = int(TRIMMED_SHARE * len(ordered))
+    median = np.median(ordered)
+    return {
+        "mean_mm": float(ordered.mean()),
+        "median_mm": float(median),
+        "deviation_mm": float(ordered.std()),
+        "p25_mm": float(np.percentile(ordered, 25)),
+        "p75_mm": float(np.percentile(ordered, 75)),
+        "p95_mm": float(np.percentile(ordered, 95)),
+        "max_mm": float(ordered[-1]),
+        "trimmed_mean_mm": float(ordered[cut : len(ordered) - cut].mean()),
+        "mad_deviation_mm": float(MAD_TO_DEVIATION * np.median(np.abs(ordered - median))),
+    }
+
+
+def inverse_consistency(
+    transform: Transform, points: np.ndarray, inverse: Transform | None = None
+) -> dict[str, float | None]:
+    """How far there and back misses the start.
+
+    Args:
+        transform: fixed to moving.
+        points: (n, 3) in fixed space, LPS mm.
+        inverse: moving to fixed; None solves for it at each point.
+
+    Returns:
+        "error_mean_mm", "error_p95_mm", "error_max_mm" over the points that have an inverse, and "known_fraction":
+        how many have; without `inverse` some may not, as where the transform folds.
+    """
+    there = transform.apply_to_points(points)
+    known = np.ones(len(points), dtype=bool)
+    if inverse is None:
+        back, known = inverse_at(transform, there)
+    else:
+        back = inverse.apply_to_points(there)
+    missed = np.linalg.norm(back - points, axis=1)[known]
+    return {
+        "known_fraction": float(known.mean()),
+        "error_mean_mm": float(missed.mean()) if len(missed) else None,
+        "error_p95_mm": float(np.percentile(missed, 95)) if len(missed) else None,
+        "error_max_mm": float(missed.max()) if len(missed) else None,
+    }
+
+
+def _label_scores(
+    transform: Transform,
+    fixed_labels: Volume,
+    moving_labels: Volume,
+    fixed: Geometry | None,
+    labels: Sequence[int] | None,
+    names: Mapping[int, str],
+    warnings: list[str],
+) -> tuple[LabelScore, ...]:
+    here, there = whole_numbers(fixed_labels), whole_numbers(moving_labels)
+    wanted = _common_labels(here, there, labels, warnings)
+    paths = {"before": Rigid.identity(), "after": transform}
+    if fixed is not None:
+        here = _covering(here, there, fixed, paths.values())
+    overlaps, distances = {}, {}
+    for stage, path in paths.items():
+        carried = path.resample(there, here.geometry, "nearest").data
+        overlaps[stage] = dice(here.data, carried, wanted)
+        distances[stage] = surface_distances(here.data, carried, here.geometry.spacing, wanted)
+    return tuple(
+        LabelScore(
+            label,
+            names.get(label, ""),
+            *(overlaps[stage].get(label, 0.0) for stage in STAGES),
+            *(distances[stage].get(label) for stage in STAGES),
+        )
+        for label in wanted
+    )
+
+
+def _common_labels(here: Volume, there: Volume, asked: Sequence[int] | None, warnings: list[str]) -> list[int]:
+    first, second = ({int(value) for value in np.unique(volume.data)} - {0} for volume in (here, there))
+    for name, labels in ((here.name, first), (there.name, second)):
+        missing = set(asked or ()) - labels
+        if missing:
+            raise InputError(f"{name} does not hold the label {_listed(missing)}. It holds {_listed(labels)}.")
+    common = first & second
+    if not common:
+        raise InputError(
+            f"The label maps have no label in common: {here.name} holds {_listed(first)}, {there.name} holds "
+            f"{_listed(second)}. Equal structures need equal labels."
+        )
+    if asked is not None:
+        return sorted(set(asked))
+    for name, only in ((here.name, first - second), (there.name, second - first)):
+        if only:
+            warnings.append(f"Only {name} holds the label {_listed(only)}: not compared.")
+    return sorted(common)
+
+
+def _covering(here: Volume, there: Volume, fixed: Geometry, paths: Sequence[Transform]) -> Volume:
+    """The fixed label map, wide enough for what is carried onto it.
+
+    A segmentation is often saved as the box around its segments alone: what the transform puts beside them would not
+    count, and the overlap would look too good.
+    """
+    reach = []
+    for path in paths:
+        index = np.argwhere(path.resample(there, fixed, "nearest").data)[:, ::-1]
+        if len(index):
+            # A voxel more, for what lies between the voxels of a coarser grid.
+            low, high = index.min(0) - 1, index.max(0) + 1
+            corners = np.array(np.meshgrid(*zip(low, high, strict=True))).reshape(3, -1).T
+            reach.append(here.geometry.point_to_index(fixed.index_to_point(corners)))
+    if not reach:
+        return here
+    size = np.asarray(here.geometry.size)
+    low = np.minimum(np.floor(np.concatenate(reach).min(0)), 0).astype(int)
+    high = np.maximum(np.ceil(np.concatenate(reach).max(0)) + 1, size).astype(int)
+    if not low.any() and np.array_equal(high, size):
+        return here
+    data = np.pad(here.data, list(zip(-low[::-1], (high - size)[::-1], strict=True)))
+    return Volume(data, here.geometry.cropped(low, high), here.name)
+
+
+def _own_grid(transform: Transform) -> Geometry | None:
+    """The grid of a dense field that lies in fixed space: of one that other parts come before, it does not."""
+    first = transform.parts[0] if isinstance(transform, Composite) else transform
+    return first.geometry if isinstance(first, DisplacementField) else None
+
+
+def _far_landmarks(landmarks: LandmarkPairs, over: Geometry) -> list[str]:
+    index = over.point_to_index(landmarks.fixed)
+    outside = np.any((index < -0.5) | (index > np.asarray(over.size) - 0.5), axis=1)
+    if not outside.any():
+        return []
+    return [
+        f"{np.count_nonzero(outside)} of {len(landmarks)} fixed landmarks lie outside of the fixed volume. Check that "
+        "they belong to it and that their coordinates (LPS or RAS) are what the file says."
+    ]
+
+
+def _listed(labels: set[int]) -> str:
+    ordered = sorted(labels)
+    return ", ".join(map(str, ordered[:10])) + (f" and {len(ordered) - 10} more" if len(ordered) > 10 else "") or "none"
