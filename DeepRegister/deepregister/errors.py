@@ -36,6 +36,10 @@ class ResourceError(DeepRegisterError):
     """Not enough memory for the work, even at the coarsest grid."""
 
 
+class MissingPackageError(DeepRegisterError):
+    """A Python package that this needs is not installed. The text has the command that installs it."""
+
+
 class WorkerError(DeepRegisterError):
     """The worker process could not be started, broke the protocol, or died."""
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from .console import duration, table
 from .errors import FileError
+from .landmarks import LandmarkPairs
+from .page import NAME as PAGE
+from .page import check_packages, write_page
+from .page.numbers import measure_rows
 from .pictures import write_pictures
 from .result import Registration, check_writable, filling
 from .slicer_scene import slicer_reads, write_scene
@@ -18,7 +21,7 @@ from .volume import Volume
 
 SCENE_FIELD = "displacement.nrrd"
 SCENE_COPIES = ("fixed.nrrd", "moving.nrrd")
-RESULTS = ("transform.h5", "inverse.h5", "registered.nii.gz", "result.json", "slices.png", "scene.mrml")
+RESULTS = ("transform.h5", "inverse.h5", "registered.nii.gz", "result.json", "slices.png", "scene.mrml", PAGE)
 
 
 @dataclass(frozen=True)
@@ -35,9 +38,20 @@ class Source:
     volume: Volume
     frame: int | None = None
 
+    def titled(self) -> Volume:
+        """The volume under the name that a person knows it by: the file's, and which frame of it."""
+        name = self.path.name if self.frame is None else f"{self.path.name}, frame {self.frame}"
+        return replace(self.volume, name=name)
+
 
 def check_output(folder: str | os.PathLike, *inputs: Path) -> None:
-    """Raise `FileError` before the computation if `folder` cannot be written, or an input would be overwritten."""
+    """Raise an error before the computation rather than after it if the result could not be saved.
+
+    Raises:
+        FileError: `folder` cannot be written, or an input would be overwritten.
+        MissingPackageError: the report page needs a package that is not there.
+    """
+    check_packages()
     check_writable(folder)
     folder = Path(folder).resolve()
     for path in inputs:
@@ -45,14 +59,27 @@ def check_output(folder: str | os.PathLike, *inputs: Path) -> None:
             raise FileError(f"The results would overwrite the input {path}. Choose another output folder.")
 
 
-def save(registration: Registration, fixed: Source, moving: Source, folder: str | os.PathLike) -> Path:
-    """Write the result, slices.png and scene.mrml into `folder`: all of it or nothing.
+def save(
+    registration: Registration,
+    fixed: Source,
+    moving: Source,
+    folder: str | os.PathLike,
+    landmarks: LandmarkPairs | None = None,
+) -> Path:
+    """Write the result, report.html, slices.png and scene.mrml into `folder`: all of it or nothing.
 
     The scene refers to the inputs where they are; where Slicer could not read them there, copies are written. A
     deformable transform is written once more for it, as one dense field: that is what all of Slicer's tools work on.
 
+    Args:
+        registration: the result.
+        fixed, moving: what was registered.
+        folder: made if missing.
+        landmarks: the pairs that steered the run, for the report's table of them.
+
     Raises:
         FileError: the folder cannot be made or written.
+        MissingPackageError: the report page needs a package that is not there.
     """
     folder = Path(folder)
     with filling(folder) as aside:
@@ -73,6 +100,7 @@ def save(registration: Registration, fixed: Source, moving: Source, folder: str 
         ]
         names = _names(fixed, moving)
         write_scene(aside / "scene.mrml", *files, transform, fixed.volume.geometry, names)
+        write_page(aside / PAGE, registration, fixed.titled(), moving.titled(), landmarks=landmarks)
         written = {path.name for path in aside.iterdir()}
     for name in {SCENE_FIELD, *SCENE_COPIES} - written:
         # What an earlier run left under this name is not this result's.
@@ -82,23 +110,8 @@ def save(registration: Registration, fixed: Source, moving: Source, folder: str 
 
 def summary(registration: Registration, folder: str | os.PathLike) -> str:
     """The run in a table: each measure before and after, folding, time, device, and the folder it was saved in."""
-    measures = registration.measures
     rows: list[Sequence[str]] = [("", "before", "after")]
-    rows += _before_after(measures, "Landmark error, mean", "tre_{}_mean_mm", "{:.2f} mm")
-    rows += _before_after(measures, "Landmark error, median", "tre_{}_median_mm", "{:.2f} mm")
-    rows += _before_after(measures, "Similarity (0 to 1)", "similarity_{}", "{:.3f}")
-    if "folded_fraction" in measures:
-        folded = measures["folded_fraction"]
-        rows.append(("Folded voxels", "", "none" if folded == 0 else f"{folded:.4%}"))
-    if "jacobian_min" in measures:
-        text = "times {jacobian_min:.2f} to {jacobian_max:.2f}"
-        rows.append(("Local volume change", "", text.format(**measures)))
-    if "displacement_mean_mm" in measures:
-        text = "{displacement_mean_mm:.2f} mm on average, {displacement_max_mm:.2f} mm at most"
-        rows.append(("Displacement", "", text.format(**measures)))
-    if "inverse_error_mean_mm" in measures:
-        text = "{inverse_error_mean_mm:.3f} mm on average, {inverse_error_max_mm:.3f} mm at most"
-        rows.append(("Error of the inverse", "", text.format(**measures)))
+    rows += [(row.title, row.before, row.after) for row in measure_rows(registration.measures)]
     stages = ", ".join(f"{stage} {seconds:.1f}" for stage, seconds in registration.seconds.items() if seconds >= 0.05)
     total = sum(registration.seconds.values())
     rows.append(("Time", "", f"{duration(total)} ({stages})"))
@@ -106,13 +119,6 @@ def summary(registration: Registration, folder: str | os.PathLike) -> str:
     rows.append(("Model", "", f"{settings.model}, {settings.quality}, on {registration.device}"))
     rows.append(("Results", "", str(Path(folder).resolve())))
     return table(rows)
-
-
-def _before_after(measures: Mapping[str, Any], title: str, key: str, text: str) -> list[tuple[str, str, str]]:
-    before, after = (measures.get(key.format(when)) for when in ("before", "after"))
-    if after is None:
-        return []
-    return [(title, "" if before is None else text.format(before), text.format(after))]
 
 
 def _is_dense(transform: Transform) -> bool:

@@ -9,6 +9,7 @@ import shutil
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,11 @@ from .transforms import Transform, read_transform
 from .volume import Volume
 
 FORMAT = 1
+
+
+def now() -> str:
+    """Date and time with the offset from UTC, ISO 8601, to the second."""
+    return datetime.now().astimezone().isoformat(timespec="seconds")
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,6 +43,7 @@ class Registration:
         confidence: how far the result may be trusted, and why not further.
         versions: of the engine and of what it stands on.
         inputs: what was registered: names, geometries, options that are not settings.
+        date: when it was made, ISO 8601; empty for results of versions that did not say.
     """
 
     transform: Transform
@@ -50,11 +57,13 @@ class Registration:
     confidence: Confidence = field(default_factory=Confidence)
     versions: Mapping[str, str] = field(default_factory=dict)
     inputs: Mapping[str, Any] = field(default_factory=dict)
+    date: str = field(default_factory=now)
 
     def summary(self) -> dict[str, Any]:
         """All but the transforms and voxels, JSON-ready: the content of `result.json`."""
         return {
             "format": FORMAT,
+            "date": self.date,
             "direction": "fixed to moving, LPS, mm",
             "settings": self.settings.to_dict(),
             "inputs": dict(self.inputs),
@@ -117,6 +126,7 @@ class Registration:
             settings=settings,
             warnings=warnings,
             confidence=confidence,
+            date=summary.get("date", ""),
             **known,
         )
 

@@ -32,7 +32,15 @@ FIXED_GRID = Geometry(
 SHIFT = np.array([3.0, -2.0, 4.0])
 # How the program itself is started: with the engine of this checkout.
 PROGRAM = {"env": worker_environment({}), "text": True, "encoding": "utf-8"}
-RESULTS = {"transform.h5", "inverse.h5", "registered.nii.gz", "result.json", "slices.png", "scene.mrml"}
+RESULTS = {
+    "transform.h5",
+    "inverse.h5",
+    "registered.nii.gz",
+    "result.json",
+    "report.html",
+    "slices.png",
+    "scene.mrml",
+}
 
 
 def body(points):

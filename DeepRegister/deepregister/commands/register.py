@@ -27,6 +27,7 @@ FOLDER receives
   inverse.h5          moving to fixed: carries points of the moving volume onto the fixed one
   registered.nii.gz   the moving volume on the fixed volume's grid
   result.json         settings, quality measures, seconds by stage, versions
+  report.html         all of it on one page to read, print and file: verdict, slices, maps, numbers, settings
   slices.png          three planes before and after
   scene.mrml          opens in 3D Slicer with the moving volume under its transform
 """
@@ -142,7 +143,7 @@ def run(options: argparse.Namespace) -> None:
     if inputs["landmarks"] is not None:
         read_as = {"csv_coordinates": options.csv_coordinates}
         registration = replace(registration, inputs={**registration.inputs, **read_as})
-    save(registration, fixed, moving, options.output)
+    save(registration, fixed, moving, options.output, inputs["landmarks"])
     print(summary(registration, options.output))
 
 

@@ -1,0 +1,106 @@
+"""The verdict on a result in plain words: one sentence, what speaks against it, what speaks for it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..result import Registration
+
+# A score this near to 0 says that the registration went wrong, not that it might have.
+FAILED_SCORE = 0.1
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a reader should know first.
+
+    Attributes:
+        level: "failed", "folded", "low" or "good".
+        headline: the verdict in a few words.
+        advice: what follows from it, one sentence.
+        against: what speaks against the result, the gravest first.
+        in_favour: what speaks for it.
+        notes: what else the run had to say.
+    """
+
+    level: str
+    headline: str
+    advice: str
+    against: tuple[str, ...]
+    in_favour: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
+WORDS = {
+    "failed": (
+        "Failed",
+        "The moving volume does not fit the fixed one. Do not use this result; register again from an initial "
+        "transform, with landmarks or with masks.",
+    ),
+    "folded": (
+        "Folded in places",
+        "Where the field folds, tissue runs over itself: do not measure or plan anything there.",
+    ),
+    "low": ("Low confidence", "A person must look at the pictures before this result is used."),
+    "good": ("Good", "No measure speaks against this result. Look at the pictures before you rely on it."),
+    "reserved": ("Good, with reservations", "Look at the places and reasons named here before you rely on it."),
+}
+
+
+def judge(registration: Registration) -> Verdict:
+    """The verdict on a registration, from its confidence, measures and warnings alone."""
+    measures, confidence = registration.measures, registration.confidence
+    against, in_favour, notes = list(confidence.reasons), [], list(registration.warnings)
+    failed = confidence.score < FAILED_SCORE
+
+    def speaks_against(sentence: str) -> None:
+        # The engine may have said the same and added what to do about it: its words are the better ones.
+        if any(reason.startswith(sentence[:-1]) for reason in confidence.reasons):
+            return
+        same = next((note for note in notes if note.startswith(sentence[:-1])), None)
+        if same is not None:
+            notes.remove(same)
+        against.append(same or sentence)
+
+    for name, key, digits, unit, rises in (
+        ("similarity", "similarity_{}", 3, "", True),
+        ("mean landmark error", "tre_{}_mean_mm", 2, " mm", False),
+    ):
+        before, after = measures.get(key.format("before")), measures.get(key.format("after"))
+        if before is None or after is None or before == after:
+            continue
+        verb = "rose" if after > before else "fell"
+        sentence = f"The {name} {verb} from {before:.{digits}f} to {after:.{digits}f}{unit}."
+        if (after > before) == rises:
+            in_favour.append(sentence)
+        else:
+            failed = True
+            speaks_against(sentence)
+
+    folded = measures.get("folded_fraction")
+    if folded:
+        speaks_against(f"The field folds in {share(folded)} of its voxels.")
+    elif folded is not None:
+        in_favour.append("No voxel folds.")
+
+    if failed:
+        level = "failed"
+    elif folded:
+        level = "folded"
+    elif confidence.low:
+        level = "low"
+    else:
+        level = "good"
+    words = "reserved" if level == "good" and against else level
+    return Verdict(level, *WORDS[words], tuple(against), tuple(in_favour), tuple(notes))
+
+
+def share(fraction: float) -> str:
+    """A share in percent that never looks like nothing: a single voxel of a large field is 0.00001 %."""
+    percent = 100 * fraction
+    return "none" if percent == 0 else f"{percent:.2f} %" if percent >= 0.01 else f"{percent:.1g} %"
+
+
+def millimetres(length: float) -> str:
+    """A length; rounding errors are no number to show."""
+    return "less than 0.01 mm" if length < 0.005 else f"{length:.2f} mm"
