@@ -1,5 +1,6 @@
 """PyTorch is looked for without importing it, installed only when asked, and never behind the user's back."""
 
+import platform
 import sys
 import types
 
@@ -52,9 +53,9 @@ def test_versions(version, usable):
 
 
 def test_the_requirement_keeps_windows_below_its_path_limit(monkeypatch):
-    monkeypatch.setattr(installation.platform, "system", lambda: "Windows")
+    monkeypatch.setattr(platform, "system", lambda: "Windows")
     assert installation.requirement() == ">=2.4,<2.13"
-    monkeypatch.setattr(installation.platform, "system", lambda: "Linux")
+    monkeypatch.setattr(platform, "system", lambda: "Linux")
     assert installation.requirement() == ">=2.4"
 
 

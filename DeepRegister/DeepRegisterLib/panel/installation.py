@@ -7,14 +7,11 @@ it into Slicer, and a half-made installation would raise on that.
 from __future__ import annotations
 
 import importlib.metadata
-import platform
-import re
 import shutil
 import sys
 
+from deepregister.doctor.requirements import TORCH, torch_for_slicer
 from deepregister.errors import DeepRegisterError
-
-LOWEST = (2, 4)
 
 
 class InstallationError(DeepRegisterError):
@@ -31,15 +28,12 @@ def torchVersion() -> str | None:
 
 def isUsable(version: str | None) -> bool:
     """Whether this version of PyTorch is one that the engine knows."""
-    numbers = re.match(r"(\d+)\.(\d+)", version or "")
-    return numbers is not None and tuple(map(int, numbers.groups())) >= LOWEST
+    return TORCH.allows(version or "")
 
 
 def requirement() -> str:
     """Which versions to install, as pip understands it."""
-    lowest = ">=" + ".".join(map(str, LOWEST))
-    # From 2.13 on its files have longer paths than Windows allows in Slicer's folder.
-    return f"{lowest},<2.13" if platform.system() == "Windows" else lowest
+    return torch_for_slicer().specifier
 
 
 def command() -> str:

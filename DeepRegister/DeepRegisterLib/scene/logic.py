@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable
 
 from deepregister import Progress, Settings
 from deepregister.client import EngineClient, Job
+from deepregister.doctor.process import diagnose
 from deepregister.models.registry import list_models
 
+from .reports import writeReport
 from .request import Request, requestFromNodes
 from .results import RegistrationNodes, insertResult
 
@@ -175,6 +178,18 @@ class RegistrationLogic:
         )
         return RunningRegistration(request, job)
 
+    def writeReport(self, result: RegistrationNodes, path: str | os.PathLike) -> None:
+        """Write the report page of a registration: one .html file with slices, maps, numbers and the verdict.
+
+        Args:
+            result: what `register` returned; its volumes must lie where they were.
+            path: the .html file.
+
+        Raises:
+            DeepRegisterError: the page cannot be written; the text says why and what to do.
+        """
+        writeReport(result, path)
+
     @property
     def client(self) -> EngineClient:
         """The client of the worker process."""
@@ -185,6 +200,19 @@ class RegistrationLogic:
     def models(self) -> list:
         """The cards of the model types that there are."""
         return list_models()
+
+    def diagnose(self, offline: bool = False) -> str:
+        """What keeps registrations from running here, and what to type: the text of `deepregister doctor`.
+
+        Computed in a process of its own, in which a broken installation may crash; waits for it, some seconds.
+
+        Args:
+            offline: also show how to install everything from a folder, without a network.
+
+        Raises:
+            WorkerError: no Python can be started.
+        """
+        return diagnose(offline)
 
     def close(self) -> None:
         """End the worker process, if there is one; a run that computes is cancelled. A later run starts another."""

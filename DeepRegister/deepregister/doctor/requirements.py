@@ -12,13 +12,13 @@ from dataclasses import dataclass, replace
 
 @dataclass(frozen=True)
 class Requirement:
-    """A package and the versions of it that will do.
+    """A package, the versions of it that will do, and those to install.
 
     Attributes:
         name: as pip knows it.
         module: as Python imports it.
         lowest: first version that will do.
-        below: first version that will not do again; None where there is none.
+        below: first version that is not installed any more, though it does where it is there; None: no such.
         purpose: what cannot be done without it.
         essential: whether no registration can run without it.
         extra: of this project, that installs it; None for what is always needed.
@@ -34,7 +34,7 @@ class Requirement:
 
     @property
     def specifier(self) -> str:
-        """The versions, as pip understands them."""
+        """The versions to install, as pip understands them."""
         lowest = ">=" + ".".join(map(str, self.lowest))
         return lowest if self.below is None else f"{lowest},<{'.'.join(map(str, self.below))}"
 
@@ -44,7 +44,7 @@ class Requirement:
     def allows(self, version: str) -> bool:
         """Whether this version will do; of "2.13.0+cpu" the first numbers count."""
         numbers = tuple(int(part) for part in re.findall(r"\d+", re.match(r"[\d.]*", version).group()))
-        return self.lowest <= numbers and (self.below is None or numbers < self.below)
+        return self.lowest <= numbers
 
 
 PYTHON = (3, 11)
@@ -54,17 +54,26 @@ REQUIRED = (
     Requirement("scipy", "scipy", (1, 13), "It interpolates transforms"),
     Requirement("SimpleITK", "SimpleITK", (2, 4), "It reads and writes images"),
     Requirement("Pillow", "PIL", (10, 1), "It draws the pictures of a result"),
+    Requirement("matplotlib", "matplotlib", (3, 9), "It draws the plots of a result's report"),
+    Requirement("Jinja2", "jinja2", (3, 1), "It lays out a result's report"),
     Requirement("safetensors", "safetensors", (0, 4, 3), "It reads the weights of learned models", essential=False),
     TORCH,
 )
 OPTIONAL: tuple[Requirement, ...] = ()
+# What writes the files of the command line; in 3D Slicer the scene takes a result without them.
+WRITING = ("Pillow", "matplotlib", "Jinja2")
 # What 3D Slicer is built with: pip must not put other versions over it.
 PART_OF_SLICER = ("numpy", "scipy", "SimpleITK")
 
 
 def required(in_slicer: bool) -> tuple[Requirement, ...]:
     """What a registration needs in this Python."""
-    return tuple(torch_for_slicer() if each is TORCH and in_slicer else each for each in REQUIRED)
+    if not in_slicer:
+        return REQUIRED
+    return tuple(
+        torch_for_slicer() if each is TORCH else replace(each, essential=each.essential and each.name not in WRITING)
+        for each in REQUIRED
+    )
 
 
 def torch_for_slicer() -> Requirement:

@@ -101,7 +101,7 @@ def models() -> list[Finding]:
 def _models_folder(folder: Path, readable: int) -> Finding:
     facts = {"folder": str(folder), "readable": readable}
     nearest = next(each for each in (folder, *folder.parents) if each.exists())
-    if not os.access(nearest, os.W_OK):
+    if not (nearest.is_dir() and os.access(nearest, os.W_OK)):
         text = f"Models of your own go into {folder}, but you may not write to {nearest}."
         mend = ("Get the right to write there, or name another folder with --models-dir.",)
         return Finding("models", "models folder", WARNING, text, mend, facts)
