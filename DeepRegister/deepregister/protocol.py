@@ -119,7 +119,7 @@ def pack(value: Any, folder: Path, name: str) -> Any:
     elif isinstance(value, Composite):
         content = {"parts": pack(value.parts, folder, name)}
     elif isinstance(value, LandmarkPairs):
-        content = {"fixed": value.fixed.tolist(), "moving": value.moving.tolist()}
+        content = {"fixed": value.fixed.tolist(), "moving": value.moving.tolist(), "labels": list(value.labels)}
     elif isinstance(value, (Confidence, Settings)):
         content = value.to_dict()
     elif isinstance(value, Registration):
@@ -157,7 +157,7 @@ def unpack(value: Any, folder: Path) -> Any:
     if kind == "Composite":
         return Composite(tuple(content["parts"]))
     if kind == "LandmarkPairs":
-        return LandmarkPairs(np.asarray(content["fixed"]), np.asarray(content["moving"]))
+        return LandmarkPairs(np.asarray(content["fixed"]), np.asarray(content["moving"]), tuple(content["labels"]))
     if kind == "Settings":
         return Settings.from_dict(content)
     if kind == "Confidence":

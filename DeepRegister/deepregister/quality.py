@@ -173,6 +173,17 @@ def inverse_error(transform: Transform, inverse: Transform, over: Geometry, samp
     return {"inverse_error_mean_mm": float(missed.mean()), "inverse_error_max_mm": float(missed.max())}
 
 
+def difference(a: Transform, b: Transform, over: Geometry) -> dict[str, float]:
+    """How far apart two transforms take the voxels of a volume, all of them: "mean_mm" and "max_mm"."""
+    total, largest = 0.0, 0.0
+    for (slab, one), (_, other) in zip(_slabs_of(a, over), _slabs_of(b, over), strict=True):
+        inner = slice(min(slab.start, 1), min(slab.start, 1) + slab.stop - slab.start)
+        apart = np.linalg.norm((one.displacement[inner] - other.displacement[inner]).astype(float), axis=-1)
+        total += float(apart.sum())
+        largest = max(largest, float(apart.max()))
+    return {"mean_mm": total / float(np.prod(over.size)), "max_mm": largest}
+
+
 def measure(
     transform: Transform, inverse: Transform, fixed: Geometry, landmarks: LandmarkPairs | None = None
 ) -> dict[str, Any]:

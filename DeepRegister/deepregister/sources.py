@@ -99,11 +99,11 @@ class SourceFile:
         if there:
             raise FileError(
                 f"The {title} {there[0]} has changed since this result was made: the SHA-256 of its content was "
-                f"{self.sha256[:12]}… and is {content_sha256(there[0])[:12]}…. Put the original back to repeat the "
-                "run, or register what is there now."
+                f"{self.sha256[:12]}… and is {content_sha256(there[0])[:12]}…. Put the original back, or "
+                "register what is there now."
             )
         raise FileError(
-            f"The {title} {self.path} is gone, and it is not beside the result either. Put it back to repeat the run."
+            f"The {title} {self.path} is gone, and it has not moved with the result either. Put it back where it was."
         )
 
 

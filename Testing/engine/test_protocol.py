@@ -78,10 +78,11 @@ def test_registration_comes_back_whole(tmp_path):
 
 
 def test_landmarks_and_settings_travel_among_other_arguments(tmp_path):
-    pairs = LandmarkPairs([[0.1, 2, 3]], [[4, 5, 1 / 3]])
+    pairs = LandmarkPairs([[0.1, 2, 3]], [[4, 5, 1 / 3]], ("tip",))
     back = travel({"landmarks": pairs, "settings": Settings(landmark_sigma_mm=0.5), "initial": None}, tmp_path)
     assert np.array_equal(back["landmarks"].fixed, pairs.fixed)
     assert np.array_equal(back["landmarks"].moving, pairs.moving)
+    assert back["landmarks"].labels == ("tip",)
     assert back["settings"] == Settings(landmark_sigma_mm=0.5)
     assert back["initial"] is None
 
