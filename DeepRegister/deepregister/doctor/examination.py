@@ -55,5 +55,5 @@ def examine(progress: Callable[[Progress], None] | None = None) -> Diagnosis:
         __version__,
         tuple(findings),
         tuple(each.requirement for each in install),
-        any(each.broken for each in install),
+        tuple(each.requirement for each in install if each.broken),
     )

@@ -53,13 +53,13 @@ class Diagnosis:
         version: of the engine.
         findings: in the order in which they were made.
         missing: packages to install or to renew, by the need for them.
-        broken: whether one of these is there already, so that pip must be told to install it anew.
+        broken: those among them that pip takes for installed.
     """
 
     version: str
     findings: tuple[Finding, ...]
     missing: tuple[Requirement, ...] = ()
-    broken: bool = False
+    broken: tuple[Requirement, ...] = ()
 
     @property
     def ready(self) -> bool:
@@ -76,7 +76,7 @@ class Diagnosis:
 
     def recipe(self) -> Recipe | None:
         """How to install what is missing; None where nothing is."""
-        return recipe(self.missing, *["--force-reinstall"] * self.broken) if self.missing else None
+        return recipe(self.missing, self.broken) if self.missing else None
 
     def to_dict(self, offline: bool = False) -> dict[str, Any]:
         """JSON-ready; `offline` adds how to install everything without a network."""

@@ -71,12 +71,12 @@ def command_line(*words: str) -> str:
     return shlex.join(words)
 
 
-def recipe(requirements: Iterable[Requirement], *options: str) -> Recipe:
+def recipe(requirements: Iterable[Requirement], broken: Iterable[Requirement] = ()) -> Recipe:
     """How to install `requirements`.
 
     Args:
         requirements: what is missing; what Slicer is built with is left out in Slicer.
-        options: more words for pip, as "--force-reinstall".
+        broken: those among them that pip takes for installed, so that it must be told to install them anew.
     """
     in_slicer = slicer_home() is not None
     packages = tuple(str(each) for each in requirements if not (in_slicer and each.name in PART_OF_SLICER))
@@ -99,20 +99,27 @@ def recipe(requirements: Iterable[Requirement], *options: str) -> Recipe:
             f"console takes slicer.util.pip_install({' '.join(packages)!r})."
         )
     pip = (interpreter, "-m", "pip")
+    anew = [str(each) for each in broken if str(each) in packages]
+
+    def install(*options: str) -> tuple[str, ...]:
+        # Without what they need, which pip would install anew too, over Slicer's numpy; the second line completes it.
+        first = [command_line(*pip, "install", *options, "--force-reinstall", "--no-deps", *anew)] if anew else []
+        return (*before, *first, command_line(*pip, "install", *options, *packages))
+
     version = f"{sys.version_info.major}.{sys.version_info.minor}"
     proxy = ("--proxy", known_proxy() or "http://HOST:PORT", "--cert", "CERTIFICATE.pem")
     elsewhere = "py" if os.name == "nt" else "python3"
     return Recipe(
         packages,
-        (*before, command_line(*pip, "install", *options, *packages)),
-        (*before, command_line(*pip, "install", *proxy, *options, *packages)),
+        install(),
+        install(*proxy),
         (
             command_line(
                 *(elsewhere, "-m", "pip", "download", "--dest", WHEELS, "--only-binary=:all:"),
                 *("--python-version", version, *packages),
             ),
         ),
-        (*before, command_line(*pip, "install", "--no-index", "--find-links", WHEELS, *options, *packages)),
+        install("--no-index", "--find-links", WHEELS),
         f"{platform.system()} {platform.machine()}",
         tuple(notes),
     )

@@ -23,7 +23,7 @@ class Package:
         usable: whether it is there, of the right version, and can be imported.
         values: what its probe told.
         install: whether pip can mend it.
-        broken: whether it is there, so that pip must be told to install it anew.
+        broken: whether pip takes it for installed.
     """
 
     requirement: Requirement
