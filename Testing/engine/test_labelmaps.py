@@ -55,3 +55,36 @@ def test_what_is_no_label_map_is_refused(tmp_path):
         LabelMap.read(tmp_path / "two.seg.nrrd")
     with pytest.raises(FileError, match="does not exist"):
         LabelMap.read(tmp_path / "none.seg.nrrd")
+
+
+@pytest.mark.parametrize("apart", [True, False])
+def test_a_segmentation_that_slicer_wrote(tmp_path, apart):
+    slicer = pytest.importorskip("slicer", reason="the real segmentation storage comes with slicer-core")
+    import vtk
+    from vtk.util.numpy_support import vtk_to_numpy
+
+    scene = slicer.vtkMRMLScene()
+    node = scene.AddNewNodeByClass("vtkMRMLSegmentationNode")
+    for name, place in (("liver", 2), ("kidney", 5 if apart else 3)):
+        image = slicer.vtkOrientedImageData()
+        image.SetDimensions(10, 11, 12)
+        image.AllocateScalars(vtk.VTK_UNSIGNED_CHAR, 1)
+        voxels = vtk_to_numpy(image.GetPointData().GetScalars()).reshape(12, 11, 10)
+        voxels[:] = 0
+        voxels[place : place + 2, 3:7, 2:8] = 1
+        segment = slicer.vtkSegment()
+        segment.SetName(name)
+        segment.AddRepresentation("Binary labelmap", image)
+        node.GetSegmentation().AddSegment(segment, name)
+    storage = scene.AddNewNodeByClass("vtkMRMLSegmentationStorageNode")
+    storage.SetFileName(str(tmp_path / "a.seg.nrrd"))
+    assert storage.WriteData(node)
+    if not apart:
+        with pytest.raises(InputError, match=r"a\.seg\.nrrd holds overlapping segments in 2 layers"):
+            LabelMap.read(tmp_path / "a.seg.nrrd")
+        return
+    read = LabelMap.read(tmp_path / "a.seg.nrrd")
+    assert read.names == {1: "liver", 2: "kidney"}
+    assert [np.count_nonzero(read.volume.data == label) for label in read.names] == [48, 48]
+    # Slicer writes no more than the box around the segments.
+    assert read.volume.geometry.size == (6, 4, 5)
