@@ -2,6 +2,7 @@
 what they are taken for."""
 
 import json
+import os
 import re
 import shlex
 import shutil
@@ -133,7 +134,8 @@ def test_without_torch_the_commands_that_install_it_are_exact(torchless):
     assert install["offline"][-1].endswith("--no-index --find-links deepregister-wheels 'torch>=2.4'")
 
 
-def test_a_command_that_computes_names_torch(torchless, tmp_path):
+@pytest.mark.parametrize("fault", ["", "raise OSError('[WinError 126] Error loading fbgemm.dll')"])
+def test_a_command_that_computes_names_torch(torchless, tmp_path, fault):
     code = (
         "import numpy, deepregister\n"
         "volume = deepregister.Volume.from_array(numpy.random.default_rng(0).random((8, 8, 8), 'float32'))\n"
@@ -141,15 +143,21 @@ def test_a_command_that_computes_names_torch(torchless, tmp_path):
     )
     assert torchless.run("-c", code).returncode == 0
     volume = tmp_path / "a.nrrd"
-    done = torchless.run("-m", "deepregister", "register", volume, volume, "--output", tmp_path / "out")
+    variables = {}
+    if fault:
+        put_package(tmp_path, "torch", fault)
+        variables["PYTHONPATH"] = f"{ENGINE}{os.pathsep}{tmp_path}"
+    done = torchless.run("-m", "deepregister", "register", volume, volume, "--output", tmp_path / "out", **variables)
     assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+    assert ("WinError 126" in done.stderr) is bool(fault)
     assert "pip install 'torch>=2.4'" in done.stderr
     assert not (tmp_path / "out").exists()
 
 
 def test_a_folder_that_stands_in_for_a_package_is_named(numpy_and_little_more, tmp_path):
     put_package(tmp_path / "elsewhere", "numpy", "raise ImportError('DLL load failed while importing _core')")
-    path = f"{ENGINE}{':' if sys.platform != 'win32' else ';'}{tmp_path / 'elsewhere'}"
+    path = f"{ENGINE}{os.pathsep}{tmp_path / 'elsewhere'}"
     values = json.loads(numpy_and_little_more.doctor("--json", PYTHONPATH=path).stdout)
     found = named(values, "package numpy")
     assert found["status"] == "problem"
@@ -204,20 +212,19 @@ def test_a_second_copy_of_the_engine_is_found(empty, tmp_path):
     start = tmp_path / "old" / "deepregister" / "__init__.py"
     text = start.read_text(encoding="utf-8")
     start.write_text(text.replace(f'"{__version__}"', '"0.0.7"'), encoding="utf-8")
-    separator = ";" if sys.platform == "win32" else ":"
-    values = json.loads(empty.doctor("--json", PYTHONPATH=f"{ENGINE}{separator}{tmp_path / 'old'}").stdout)
+    values = json.loads(empty.doctor("--json", PYTHONPATH=f"{ENGINE}{os.pathsep}{tmp_path / 'old'}").stdout)
     assert str(ENGINE / "deepregister") in named(values, "engine")["text"]
     second = named(values, "second engine")
     assert second["status"] == "warning"
     assert "0.0.7" in second["text"] and str(tmp_path / "old" / "deepregister") in second["text"]
     assert "PYTHONPATH" in second["mend"][0]
     # The other way round the old one runs, and says so.
-    values = json.loads(empty.doctor("--json", PYTHONPATH=f"{tmp_path / 'old'}{separator}{ENGINE}").stdout)
+    values = json.loads(empty.doctor("--json", PYTHONPATH=f"{tmp_path / 'old'}{os.pathsep}{ENGINE}").stdout)
     assert values["version"] == "0.0.7"
     assert str(ENGINE / "deepregister") in named(values, "second engine")["text"]
     # What pip installed is taken away by pip.
     (tmp_path / "old" / "deepregister-0.0.7.dist-info").mkdir()
-    values = json.loads(empty.doctor("--json", PYTHONPATH=f"{ENGINE}{separator}{tmp_path / 'old'}").stdout)
+    values = json.loads(empty.doctor("--json", PYTHONPATH=f"{ENGINE}{os.pathsep}{tmp_path / 'old'}").stdout)
     assert named(values, "second engine")["mend"][0].endswith("-m pip uninstall deepregister")
 
 

@@ -150,8 +150,11 @@ def run(options: argparse.Namespace) -> None:
 def register_with_progress(fixed: Volume, moving: Volume, **options) -> Registration:
     """`deepregister.register` under a progress bar; Ctrl-C ends it with `Cancelled`, warnings go to stderr."""
     with interruption() as stop, ProgressBar() as bar:
-        from ..registration import register
-
+        try:
+            from ..registration import register
+        except OSError as error:
+            # A torch whose libraries are damaged or do not fit this system.
+            raise ImportError(str(error), name="torch") from error
         registration = register(fixed, moving, progress=bar, cancelled=stop, **options)
         if stop():
             raise Cancelled()
