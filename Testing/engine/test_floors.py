@@ -61,6 +61,8 @@ def test_the_engine_outside_its_computing_rooms_loads_neither_torch_nor_slicer(t
     loaded = loaded_by(names, tmp_path)
     assert "SimpleITK" in loaded
     assert not loaded & {"torch", "slicer", "vtk", "vtkmodules", "qt", "ctk", "PySide6", "monai"}
+    # They belong to pages for people, and are loaded when one is written.
+    assert not loaded & {"matplotlib", "jinja2"}
 
 
 def test_every_computing_room_loads_torch_but_nothing_of_slicer(tmp_path):
@@ -77,4 +79,4 @@ def test_the_scene_loads_neither_torch_nor_qt(tmp_path):
     assert "DeepRegisterLib.scene.logic" in names
     loaded = loaded_by(names, tmp_path)
     assert "slicer" in loaded
-    assert not loaded & {"torch", "qt", "ctk", "PySide6"}
+    assert not loaded & {"torch", "matplotlib", "jinja2", "qt", "ctk", "PySide6"}

@@ -123,7 +123,8 @@ def _numbers(
     longest = max(seconds.values(), default=1)
     errors = []
     if landmarks is not None:
-        errors = list(zip(landmark_errors(landmarks), landmark_errors(landmarks, registration.transform), strict=True))
+        before, after = landmark_errors(landmarks), landmark_errors(landmarks, registration.transform)
+        errors = list(zip(landmarks.labels or [""] * len(landmarks), before, after, strict=True))
     folded = measures.get("folded_fraction")
     title, paper = _model(registration.settings.model)
     return {
