@@ -84,7 +84,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"Left out for want of --peers-python: {', '.join(skipped)}", file=sys.stderr)
 
     run = {"versions": {"deepregister": __version__, "python": platform.python_version()}, "threads": THREADS}
-    run.update(date=date.today().isoformat(), machine=_processor(), rows=[])
+    run.update(date=date.today().isoformat(), machine=processor(), rows=[])
     for group, members in pairs.items():
         with tempfile.TemporaryDirectory() as folder:
             run["rows"] += _compare(group, members, methods, options.peers_python, Path(folder))
@@ -162,7 +162,8 @@ def _read(folder: Path) -> Transform:
     return Composite((read_transform(folder / "field.nii.gz"), Affine(np.loadtxt(folder / "affine.txt"))))
 
 
-def _processor() -> str:
+def processor() -> str:
+    """The processor in words."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
         return next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))

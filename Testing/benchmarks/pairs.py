@@ -119,9 +119,17 @@ def liver(data: Path, count: int | None = None) -> list[BenchmarkPair]:
     ]
 
 
+def rendered(data: Path, count: int | None = None) -> list[BenchmarkPair]:
+    """Pairs of renders of two subjects' head label maps, in one or two contrasts; see renders.py."""
+    from renders import render_pairs
+
+    return [BenchmarkPair(name, **files) for name, files in render_pairs(data, min(count or 10, 10))]
+
+
 DATASETS = {
     "brains": brains,
     "brains-development": lambda data, count=None: brains(data)[: min(count or 3, 3)],
+    "brain-renders-development": rendered,
     "hippocampus": hippocampi,
     "hippocampus-development": lambda data, count=None: hippocampi(data, count or 30, held_out=False),
     "lung": lung,
