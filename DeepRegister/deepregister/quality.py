@@ -111,7 +111,7 @@ def over_volume(transform: Transform, over: Geometry, mask: np.ndarray | None = 
         raise InputError(f"The mask has the shape {mask.shape}, the volume {over.shape}. Resample it onto the volume.")
     if not mask.any():
         raise InputError("The mask selects nothing inside the fixed volume. Check that both lie in the same place.")
-    determinants, least, lengths = [], [], []
+    determinants, least, lengths, logarithms = [], [], [], np.zeros(2)
     for slab, field in _slabs_of(transform, over):
         chosen = mask[slab]
         inner = slice(min(slab.start, 1), min(slab.start, 1) + slab.stop - slab.start)
@@ -119,20 +119,25 @@ def over_volume(transform: Transform, over: Geometry, mask: np.ndarray | None = 
         determinants.append(central)
         least.append(np.minimum(central, field.corner_jacobian_determinants()[inner][chosen]))
         lengths.append(np.linalg.norm(field.displacement[inner][chosen], axis=-1))
-    determinant, least, length = (np.concatenate(values).astype(float) for values in (determinants, least, lengths))
+        logarithm = np.log(np.clip(central, 1e-3, None), dtype=float)
+        logarithms += logarithm.sum(), (logarithm**2).sum()
+    # 32 bits each: of a large volume these are the arrays that fill the memory.
+    determinant, least, length = (np.concatenate(values) for values in (determinants, least, lengths))
+    count = len(determinant)
     low, high = np.percentile(determinant, (1, 99))
     folded = int(np.count_nonzero(least <= 0))
+    mean_logarithm, mean_square = logarithms / count
     return {
-        "voxels": len(determinant),
+        "voxels": count,
         "folded_voxels": folded,
-        "folded_fraction": folded / len(determinant),
+        "folded_fraction": folded / count,
         "jacobian_min": float(least.min()),
         "jacobian_max": float(determinant.max()),
-        "jacobian_mean": float(determinant.mean()),
+        "jacobian_mean": float(determinant.mean(dtype=float)),
         "jacobian_p1": float(low),
         "jacobian_p99": float(high),
-        "jacobian_log_std": float(np.log(np.clip(determinant, 1e-3, None)).std()),
-        "displacement_mean_mm": float(length.mean()),
+        "jacobian_log_std": float(np.sqrt(max(mean_square - mean_logarithm**2, 0.0))),
+        "displacement_mean_mm": float(length.mean(dtype=float)),
         "displacement_p95_mm": float(np.percentile(length, 95)),
         "displacement_max_mm": float(length.max()),
     }

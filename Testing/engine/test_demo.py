@@ -89,7 +89,12 @@ def test_the_whole_demo(pair, tmp_path, monkeypatch, capsys):
     told = capsys.readouterr()
     assert names(output) >= set(RESULTS)
     assert names(output / "images") == FILES | {"CREDITS.txt"}
-    overlap = json.loads((output / "result.json").read_text())["measures"]["overlap_dice"]["Organ"]
+    result = json.loads((output / "result.json").read_text())
+    assert [result["inputs"]["files"][side]["relative"] for side in ("fixed", "moving")] == [
+        "images/fixed-ct.nii.gz",
+        "images/moving-ct.nii.gz",
+    ]
+    overlap = result["measures"]["overlap_dice"]["Organ"]
     assert overlap["before"] < 0.75
     assert overlap["after"] > 0.9
     row = next(line for line in told.out.splitlines() if line.startswith("Organ")).split()

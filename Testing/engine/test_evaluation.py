@@ -6,13 +6,14 @@ import json
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from deepregister import Affine, Composite, DisplacementField, Geometry, Rigid, Volume
+from deepregister import Affine, Composite, DisplacementField, Geometry, Registration, Rigid, Settings, Volume
 from deepregister.cli import main
 from deepregister.errors import InputError
 from deepregister.evaluation import error_statistics, evaluate, inverse_consistency
 from deepregister.landmarks import LandmarkPairs
 from deepregister.pointfiles import PointList, write_points
 from deepregister.quality import over_volume, sample_points
+from deepregister.sources import SourceFile, with_files
 from phantoms import FLIPPED, OBLIQUE, bumps, grid
 from scipy import stats
 
@@ -330,6 +331,20 @@ def test_a_table_without_a_frame_is_read_as_it_is_said(folder, capsys):
     for frame, sign in (("LPS", 1), ("RAS", (-1, -1, 1))):
         expected = np.linalg.norm(points * sign - (points + SHIFT)[::-1], axis=1).mean()
         assert errors[frame] == pytest.approx(expected, abs=0.01)
+
+
+def test_landmarks_that_steered_the_registration_are_told(folder, tmp_path, capsys):
+    matrix = shifted(SHIFT)
+    bare = Registration(matrix, matrix.inverse(), None, Settings(model="affine"), {}, {}, "CPU")
+    used = {"fixed_landmarks": SourceFile.of(folder / "fixed.fcsv")}
+    with_files(bare, used, tmp_path).save(tmp_path)
+    moving = ("--moving-landmarks", folder / "moving.mrk.json", "--fixed", folder / "fixed-labels.nrrd")
+    status, _, err = run(capsys, tmp_path, "--fixed-landmarks", folder / "fixed.fcsv", *moving)
+    assert status == 0
+    assert "was given these landmarks" in err
+    # Beside its result an evaluation is written unasked.
+    assert "was given these landmarks" in json.loads((tmp_path / "evaluation.json").read_text())["warnings"][0]
+    assert run(capsys, tmp_path, "--fixed-landmarks", folder / "fixed.csv", *moving)[2] == ""
 
 
 BAD = {

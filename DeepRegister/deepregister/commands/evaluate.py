@@ -6,6 +6,7 @@ import argparse
 import csv
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from .. import __version__
@@ -15,7 +16,7 @@ from ..evaluation import Evaluation, evaluate
 from ..labelmaps import read_label_maps
 from ..pointfiles import COORDINATES, read_landmark_pairs
 from ..result import check_writable, filling
-from ..sources import SourceFile
+from ..sources import SourceFile, content_sha256
 from ..transforms import read_transform
 from ..volume import Volume
 from .apply import TransformPair
@@ -107,7 +108,8 @@ def run(options: argparse.Namespace) -> None:
     fixed = options.fixed or pair.fixed
     found = evaluate(
         pair.fixed_to_moving,
-        fixed=fixed and Volume.read(fixed).geometry,
+        # All frames of a series have one grid.
+        fixed=fixed and Volume.read(fixed, 0).geometry,
         inverse=read_transform(options.inverse) if options.inverse else pair.moving_to_fixed,
         landmarks=landmarks,
         fixed_labels=maps[0].volume if maps else None,
@@ -116,6 +118,8 @@ def run(options: argparse.Namespace) -> None:
         names={**maps[1].names, **maps[0].names} if maps else None,
         mask=options.mask and Volume.read(options.mask),
     )
+    if given["landmarks"]:
+        found = replace(found, warnings=found.warnings + _seen_before(options.result, given["landmarks"]))
     for warning in found.warnings:
         print(f"Note: {warning}", file=sys.stderr)
     if output is not None:
@@ -220,6 +224,20 @@ def _both(fixed: Path | None, moving: Path | None, what: str) -> tuple[Path, Pat
             f"--moving-{what}, or neither."
         )
     return None if fixed is None else (fixed, moving)
+
+
+def _seen_before(result: Path, landmarks: tuple[Path, Path]) -> tuple[str, ...]:
+    """A warning where these landmarks steered the registration that is now judged by them."""
+    try:
+        summary = json.loads((result / "result.json").read_text(encoding="utf-8"))
+        recorded = summary["inputs"].get("files") or {}
+    except (OSError, ValueError, KeyError):
+        # A transform file, or a folder that holds transforms alone.
+        return ()
+    sums = {recorded[name]["sha256"] for name in ("fixed_landmarks", "moving_landmarks") if name in recorded}
+    if not sums & {content_sha256(path) for path in landmarks}:
+        return ()
+    return ("The registration was given these landmarks, so their error says little of how good it is elsewhere.",)
 
 
 def _files(options: argparse.Namespace) -> dict[str, Path]:
