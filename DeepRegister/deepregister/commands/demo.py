@@ -69,7 +69,7 @@ def run(options: argparse.Namespace) -> None:
         rows = [(name, *(f"{score[stage]:.3f}" for stage in stages)) for name, score in scores.items()]
         print(table([("Overlap (Dice)", *stages), *rows]) + "\n")
     print(summary(registration, options.output))
-    print(f"\n{pair.credit}\nLook at slices.png, or open scene.mrml in 3D Slicer.")
+    print(f"\n{pair.credit}\nOpen report.html in a browser, or scene.mrml in 3D Slicer.")
 
 
 def fetch_images(pair: DemoPair, folder: Path, archives: Path | None) -> None:

@@ -28,7 +28,7 @@ FOLD = "#e000b8"
 GRID_LINES = 28
 GRID_SPACINGS_MM = (1, 2, 5, 10, 20, 50)
 # Ends of the scale of the determinant: 1/r to r, the smallest that holds nearly all of what is shown.
-RATIOS = (1.1, 1.25, 1.5, 2.0, 3.0, 4.0, 8.0)
+RATIOS = (1.1, 1.25, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0)
 NEARLY_ALL = 99.5
 # Grey value at which the fixed volume is outlined, and pixels over which it is smoothed for that.
 OUTLINES = (0.3,)
@@ -158,13 +158,13 @@ def _jacobian(
             axis.imshow(np.ma.masked_where(~mark, mark), cmap=_one_colour(FOLD), interpolation="nearest")
     bar = figure.colorbar(shown, cax=legend, extend="both")
     ticks = [1 / ratio, ratio**-0.5, 1, ratio**0.5, ratio]
-    bar.set_ticks(ticks, labels=[f"{tick:.2f}" for tick in ticks])
+    bar.set_ticks(ticks, labels=[f"{tick:.3g}" for tick in ticks])
     bar.ax.minorticks_off()
     _label(bar, "Jacobian determinant")
     folds = any(mark.any() for mark in marks)
     if folds:
         figure.legend(handles=[Patch(color=FOLD, label="folded")], loc="lower right", frameon=False, fontsize=8)
-    alt = f"Jacobian determinant on a logarithmic scale from {1 / ratio:.2f} to {ratio:.2f}, 1 in the middle"
+    alt = f"Jacobian determinant on a logarithmic scale from {1 / ratio:.3g} to {ratio:.3g}, 1 in the middle"
     return _picture(figure, f"{alt}; {'folded voxels are marked' if folds else 'no voxel folds'}.")
 
 
