@@ -7,6 +7,7 @@ fold. The similarity sits behind one door (`similarity.forces`): local correlati
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -37,13 +38,16 @@ from ..transforms import Affine, Composite, DisplacementField, LinearTransform, 
 from ..volume import Geometry
 from .discrete import coupled_convex
 
-# Smoothing of each update and of the whole field, in voxels of the level.
-UPDATE_SIGMA = 1.2
-FIELD_SIGMA = 0.7
+# Smoothing of each update and of the whole field, in voxels of the level, at the first of its steps.
+UPDATE_SIGMA = 1.9
+FIELD_SIGMA = 0.87
 # Longest step of the bulk of voxels, in voxels: with the smoothing above its derivative stays well below 1.
 STEP = 0.5
-# A level ends when its last iterations together gained less than this share of the similarity.
-PATIENCE, LEAST_GAIN = 8, 1e-3
+# Over a level the step shrinks to this share, and both smoothings with its root, as a diffusion of that time would:
+# coarse motion first, and at the end none of the noise that long steps leave.
+LAST_STEP = 0.2
+# When the last iterations together gained less than this share of the similarity, a part of the schedule is skipped.
+PATIENCE, LEAST_GAIN, SKIP = 8, 1e-3, 0.25
 # T1 brains of two people, crops of one structure and CTs have a linear share of intensities above 0.9; T1, T2 and PD of
 # one head have 0.1 to 0.82.
 ONE_CONTRAST = 0.85
@@ -210,27 +214,27 @@ def choose_similarity(pair: Pair, levels: list[Level], linear: LinearTransform, 
 def _ascend(
     force: Force, pull: LandmarkPull, field: torch.Tensor, geometry: Geometry, iterations: int, report
 ) -> tuple[torch.Tensor, float]:
-    """Compositive gradient ascent with steps of bounded length; returns the field and its similarity."""
+    """Compositive gradient ascent with steps of bounded, shrinking length; returns the field and its similarity."""
     spacing = np.asarray(geometry.spacing)
     ratio = float(spacing.min()) / spacing
     per_axis = torch.tensor(ratio, dtype=torch.float32, device=field.device).view(1, 3, 1, 1, 1)
-    update_sigma, field_sigma = tuple(UPDATE_SIGMA * ratio), tuple(FIELD_SIGMA * ratio)
-    step, values = STEP, []
-    for iteration in range(iterations):
+    done, values = 0.0, []
+    while done < 1:
         value, update = force.value_and_force(field)
         values.append(value)
-        report(iteration / iterations, value)
+        report(done, value)
         # Landmarks may have to pull against the image: then its similarity says nothing of the progress.
         stalled = len(values) > PATIENCE and value - values[-1 - PATIENCE] < LEAST_GAIN * abs(value)
         if stalled and pull.points is None:
-            if step <= STEP / 4:
-                break
-            step /= 2
+            done += SKIP
             values.clear()
+        share = 1 - (1 - LAST_STEP) * min(done, 1.0)
+        step, narrower = STEP * share, math.sqrt(share)
         # Steepest in mm, not in voxels, whose sides differ; then lengths in units of the shortest side.
-        update = smooth(update.mul_(per_axis), update_sigma)
+        update = smooth(update.mul_(per_axis), tuple(UPDATE_SIGMA * narrower * ratio))
         update = pull.joined(_bounded(update, step, force.least), field, step)
-        field = smooth(compose(update.mul_(per_axis), field), field_sigma, zero_border=True)
+        field = smooth(compose(update.mul_(per_axis), field), tuple(FIELD_SIGMA * narrower * ratio), zero_border=True)
+        done += 1 / iterations
     return field, force.value(field)
 
 

@@ -30,7 +30,7 @@ class _Windows:
         count: sum of the weights in the window.
         fixed, moving: the images, less the shift.
         fixed_mean, fixed_variance, moving_mean: in the window.
-        moving_power: variance with the noise floor.
+        fixed_power, moving_power: variances with the noise floor.
         slope: covariance over both powers.
         squared: the squared coefficient.
     """
@@ -42,6 +42,7 @@ class _Windows:
     fixed_mean: torch.Tensor
     fixed_variance: torch.Tensor
     moving_mean: torch.Tensor
+    fixed_power: torch.Tensor
     moving_power: torch.Tensor
     slope: torch.Tensor
     squared: torch.Tensor
@@ -65,7 +66,7 @@ class LocalCorrelation:
         self._constant = self._fixed_sums(self.fixed, torch.ones_like(fixed) if weight is None else weight)
 
     def value(self, moving: torch.Tensor, valid: torch.Tensor | None = None) -> float:
-        """The first of `value_and_gradient`, for half the work."""
+        """The first of `value_and_gradients`, for half the work."""
         total = weight = 0.0
         for windows, inner in self._slabs(moving, valid, self.radius):
             count = windows.count[:, :, inner]
@@ -86,33 +87,41 @@ class LocalCorrelation:
             weight += float(share.sum())
         return math.sqrt(total / max(weight, 1e-6))
 
-    def value_and_gradient(self, moving: torch.Tensor, valid: torch.Tensor | None = None) -> tuple[float, torch.Tensor]:
-        """Mean squared correlation, and its derivative by each moving voxel.
+    def value_and_gradients(
+        self, moving: torch.Tensor, valid: torch.Tensor | None = None
+    ) -> tuple[float, torch.Tensor, torch.Tensor]:
+        """Mean squared correlation, and its derivatives by each moving and by each fixed voxel.
 
         Args:
             moving: (1, 1, D, H, W), warped onto the fixed grid, scaled to about 0..1.
             valid: (1, 1, D, H, W), 0..1: where the warped moving image is known and counts; None for everywhere.
 
         Returns:
-            The mean over all windows that count (0 to 1), and the gradient of their sum, (1, 1, D, H, W).
+            The mean over all windows that count (0 to 1), and the gradients of their sum by the moving and by the fixed
+            image, (1, 1, D, H, W) each.
         """
         total = weight = 0.0
-        parts = []
+        by_moving, by_fixed = [], []
         # A voxel's gradient takes the windows of `radius` around it, and those the voxels of `radius` around them.
         for windows, inner in self._slabs(moving, valid, 2 * self.radius):
             # d/dm(x) of the sum over the windows y around x of cc(y):
             # 2 slope(y) (f(x) - mean_f(y)) - 2 cc(y) / var_m(y) (m(x) - mean_m(y)); weighting each window by its count
-            # cancels the 1 / count of its means.
-            alpha, beta = windows.slope, windows.squared / windows.moving_power
-            offset = alpha * windows.fixed_mean - beta * windows.moving_mean
-            alpha, beta, offset = box_sum(torch.cat([alpha, beta, offset], 1), self.radius)[:, :, inner].split(1, 1)
-            part = (alpha * windows.fixed[:, :, inner]).addcmul_(beta, windows.moving[:, :, inner], value=-1)
-            part = part.sub_(offset).mul_(2)
-            parts.append(part if windows.weight is None else part.mul_(windows.weight[:, :, inner]))
+            # cancels the 1 / count of its means. By the fixed image it is the same with both exchanged.
+            slope = windows.slope
+            own = [windows.squared / power for power in (windows.moving_power, windows.fixed_power)]
+            offsets = [
+                slope * windows.fixed_mean - own[0] * windows.moving_mean,
+                slope * windows.moving_mean - own[1] * windows.fixed_mean,
+            ]
+            sums = box_sum(torch.cat([slope, *own, *offsets], 1), self.radius)[:, :, inner].split(1, 1)
+            fixed, warped = windows.fixed[:, :, inner], windows.moving[:, :, inner]
+            for parts, one, other, n in ((by_moving, warped, fixed, 1), (by_fixed, fixed, warped, 2)):
+                part = (sums[0] * other).addcmul_(sums[n], one, value=-1).sub_(sums[n + 2]).mul_(2)
+                parts.append(part if windows.weight is None else part.mul_(windows.weight[:, :, inner]))
             count = windows.count[:, :, inner]
             total += float((windows.squared[:, :, inner] * count).sum())
             weight += float(count.sum())
-        return total / max(weight, 1e-6), torch.cat(parts, 2)
+        return total / max(weight, 1e-6), torch.cat(by_moving, 2), torch.cat(by_fixed, 2)
 
     def _slabs(self, moving: torch.Tensor, valid: torch.Tensor | None, halo: int) -> Iterator[tuple[_Windows, slice]]:
         """The windows in slabs with a halo on either side, and the slab without it."""
@@ -135,9 +144,12 @@ class LocalCorrelation:
         floor = NOISE_FLOOR**2
         power = (square - mean**2).clamp_(min=0).add_(floor)
         covariance = product.addcmul(fixed_mean, mean, value=-1)
-        slope = covariance / ((fixed_variance + floor) * power)
+        fixed_power = fixed_variance + floor
+        slope = covariance / (fixed_power * power)
         squared = slope * covariance
-        return _Windows(weight, count, fixed, moving, fixed_mean, fixed_variance, mean, power, slope, squared)
+        return _Windows(
+            weight, count, fixed, moving, fixed_mean, fixed_variance, mean, fixed_power, power, slope, squared
+        )
 
     def _fixed_sums(self, fixed: torch.Tensor, weight: torch.Tensor) -> tuple[torch.Tensor, ...]:
         count, mean, square = box_sum(torch.cat([weight, weight * fixed, weight * fixed**2], 1), self.radius).split(
