@@ -16,7 +16,7 @@ from .quality import difference
 from .report import Source
 from .result import Registration
 from .settings import Settings
-from .sources import TITLES, SourceFile
+from .sources import TITLES, SourceFile, engine_sha256
 from .transforms import Composite, DisplacementField, LinearTransform, Transform, read_transform
 from .volume import Geometry, Volume
 
@@ -145,6 +145,9 @@ def _differences(saved: Registration, again: Registration) -> Iterator[str]:
         old, new = (run.versions.get(name, "not recorded") for run in (saved, again))
         if old != new:
             yield f"{name} was {old} and is {new}."
+    old, new = saved.inputs.get("engine_sha256"), engine_sha256()
+    if old not in (None, new) and saved.versions.get("deepregister") == again.versions.get("deepregister"):
+        yield f"The program has changed within version {again.versions.get('deepregister')}."
     old, new = (run.device.split(",")[0] for run in (saved, again))
     if old != new:
         yield f"It was computed on {old}, now on {new}."

@@ -9,8 +9,9 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -110,9 +111,12 @@ class SourceFile:
 def with_files(
     registration: Registration, files: Mapping[str, SourceFile | None], folder: str | os.PathLike
 ) -> Registration:
-    """The registration with `inputs["files"]`: what it came from, as seen from the result folder; None is left out."""
+    """The registration with `inputs["files"]`: what it came from, as seen from the result folder; None is left out.
+
+    With them goes the sum of the engine's own files: a checkout changes more often than its version.
+    """
     there = {name: source.seen_from(folder).to_dict() for name, source in files.items() if source is not None}
-    return replace(registration, inputs={**registration.inputs, "files": there})
+    return replace(registration, inputs={**registration.inputs, "files": there, "engine_sha256": engine_sha256()})
 
 
 def model_source(name: str, models_dir: str | os.PathLike | None = None) -> SourceFile | None:
@@ -123,20 +127,31 @@ def model_source(name: str, models_dir: str | os.PathLike | None = None) -> Sour
     return None if folder.parent == BUILT_IN else SourceFile.of(folder)
 
 
+@cache
+def engine_sha256() -> str:
+    """SHA-256 of the files that compute: the engine's modules, model cards and weights."""
+    engine = Path(__file__).parent
+    return _sum_of(sorted(path for kind in ("py", "toml", "safetensors") for path in engine.rglob(f"*.{kind}")))
+
+
 def content_sha256(path: str | os.PathLike) -> str:
     """SHA-256 of all that belongs to a file or folder, in hexadecimal digits.
 
     Raises:
         FileError: it is missing or cannot be read.
     """
-    found = hashlib.sha256()
     try:
-        for part in _parts(Path(path)):
-            with part.open("rb") as file:
-                while block := file.read(1 << 20):
-                    found.update(block)
+        return _sum_of(_parts(Path(path)))
     except OSError as error:
         raise FileError(f"Cannot read {path}: {error.strerror or error}. Check the path.") from error
+
+
+def _sum_of(files: Iterable[Path]) -> str:
+    found = hashlib.sha256()
+    for part in files:
+        with part.open("rb") as file:
+            while block := file.read(1 << 20):
+                found.update(block)
     return found.hexdigest()
 
 

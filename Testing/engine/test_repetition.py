@@ -15,7 +15,7 @@ from deepregister.cli import main
 from deepregister.connection import worker_environment
 from deepregister.pointfiles import PointList, write_points
 from deepregister.quality import difference
-from deepregister.repetition import identical
+from deepregister.repetition import compare, identical
 from phantoms import OBLIQUE, bumps, grid, seen_through
 
 FIXED_GRID = grid((6.0, 6.0, 6.5), OBLIQUE)
@@ -134,6 +134,16 @@ def test_what_is_not_as_it_was_is_told_and_files_that_moved_with_the_result_are_
     assert "torch was 1.0 and is" in out
     assert "It was computed on Old Graphics (cuda:0), now on CPU." in out
     assert "bit for bit" not in out
+    assert "The program has changed" not in out
+
+
+def test_a_program_that_changed_without_a_new_version_is_told(home, monkeypatch):
+    saved = Registration.load(home / "rigid")
+    volume = Volume.read(home / "images" / "fixed.nii.gz")
+    assert compare(saved, saved, volume.geometry).differences == ()
+    monkeypatch.setattr("deepregister.repetition.engine_sha256", lambda: "another")
+    told = compare(saved, saved, volume.geometry).differences
+    assert told == (f"The program has changed within version {saved.versions['deepregister']}.",)
 
 
 @pytest.mark.parametrize(("tolerance", "status"), [(None, 1), (0.4, 1), (0.6, 0)])

@@ -9,7 +9,7 @@ import SimpleITK as sitk
 from deepregister import Geometry, Rigid, Settings, Volume
 from deepregister.errors import FileError
 from deepregister.result import Registration
-from deepregister.sources import SourceFile, content_sha256, with_files
+from deepregister.sources import SourceFile, content_sha256, engine_sha256, with_files
 from dicom import write_ct
 
 
@@ -93,4 +93,5 @@ def test_a_registration_takes_its_sources_along(tmp_path):
     inputs = Registration.load(tmp_path / "result").inputs
     assert inputs["threads"] == 2
     assert list(inputs["files"]) == ["fixed"]
+    assert inputs["engine_sha256"] == engine_sha256()
     assert SourceFile.from_dict(inputs["files"]["fixed"]) == source.seen_from(tmp_path / "result")
