@@ -7,6 +7,7 @@ A bright or dark textured ball of 15 to 20 mm radius is pasted into the fixed or
 registered without it, with it, and with it and its cost mask. brains: development pairs of `brains_t1`; what counts is
 how far the transform departs from the one without the lesion. renders: two scans of one label map, one of them through
 a known deformation; there what counts is the rise of the error. Both are taken 10 mm and more away, inside the brain.
+What chance alone does, a registration without the lesion from other random samples, stands beside them.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ import numpy as np
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE.parents[1] / "DeepRegister"), str(HERE)]
 
-from deepregister import Geometry, Transform, Volume  # noqa: E402
+from deepregister import Geometry, Settings, Transform, Volume  # noqa: E402
 from deformations import PointMap, labels_through, smooth_deformation  # noqa: E402
 from pairs import DATASETS, labels  # noqa: E402
 from perturbations import transform_errors  # noqa: E402
@@ -37,6 +38,7 @@ PAINTED_MM = 2.0
 # Of the known deformation.
 PEAK_MM, SIGMA_MM = 10.0, 30.0
 SUBJECTS = 3
+TITLES = {"masked": "with the mask", "unmasked": "without", "chance": "no lesion, other random samples"}
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -116,7 +118,8 @@ def one(case: str, number: int, options) -> dict:
     rng = generator(options.seeds, CASES.index(case), number)
     which = number % SUBJECTS
     subject = _subject(case, options.data, options.seeds, which)
-    reference, report = _reference(case, options.data, options.seeds, which, options.model, options.quality)
+    key = (case, options.data, options.seeds, which, options.model, options.quality)
+    reference, report = _reference(*key, 0)
     # Bright and dark, in the fixed and in the moving image, in every combination.
     in_fixed, bright = number % 2 == 0, number % 4 < 2
     lesion = placed(subject.fixed_brain if in_fixed else subject.moving_brain, bright, rng)
@@ -129,6 +132,7 @@ def one(case: str, number: int, options) -> dict:
     row = {"case": case, "number": number, "pair": subject.name, "side": "fixed" if in_fixed else "moving"}
     row |= {"bright": bright, "centre": [round(c, 1) for c in lesion.centre], "radius_mm": round(lesion.radius, 1)}
     row["reference"] = report
+    row["chance"] = figures(_reference(*key, 1)[0], reference, subject.truth, points, distance)
     for name, extra in (("masked", mask), ("unmasked", {})):
         result, report = timed(register, fixed, moving, options.model, quality=options.quality, device="cpu", **extra)
         row[name] = {**figures(result.transform, reference, subject.truth, points, distance), **report}
@@ -198,12 +202,15 @@ def known_subject(data: Path, rng: np.random.Generator, number: int) -> Subject:
 
 
 @cache
-def _reference(case: str, data: Path, seeds: str, which: int, model: str, quality: str) -> tuple[Transform, dict]:
-    """The transform without a lesion, once for all lesions of a pair."""
+def _reference(
+    case: str, data: Path, seeds: str, which: int, model: str, quality: str, seed: int
+) -> tuple[Transform, dict]:
+    """The transform without a lesion, once for all lesions of a pair; another `seed` tells what chance alone does."""
     from deepregister import register
 
     subject = _subject(case, data, seeds, which)
-    result, report = timed(register, subject.fixed, subject.moving, model, quality=quality, device="cpu")
+    settings = Settings(model, quality, "cpu", seed=seed)
+    result, report = timed(register, subject.fixed, subject.moving, settings=settings)
     return result.transform, report
 
 
@@ -222,7 +229,7 @@ def summary(run: dict) -> str:
     lines += ["", "| " + " | ".join(columns) + " |", "| --- " * len(columns) + "|"]
     for case in options["case"]:
         rows = [row for row in run["rows"] if row["case"] == case]
-        for name, title in (("masked", "with the mask"), ("unmasked", "without")):
+        for name, title in TITLES.items():
 
             def values(key: str, rows: list[dict] = rows, name: str = name) -> np.ndarray:
                 return np.array([row[name][key] for row in rows if key in row[name]])
@@ -231,15 +238,16 @@ def summary(run: dict) -> str:
             cells = [case, title, str(len(rows)), f"{values('mean_mm').mean():.3f}", f"{values('mean_mm').max():.3f}"]
             cells += [f"{values('shell_mm').mean():.3f}", f"{under} of {len(rows)}"]
             cells += [f"{values(key).mean():.3f}" for key in ("change_mean_mm", "change_p95_mm")]
-            errors = values("reference_error_mm")
-            cells += [f"{errors.mean():.3f}" if len(errors) else "", f"{values('seconds').mean():.1f}"]
+            cells += [f"{v.mean():.3f}" if len(v := values("reference_error_mm")) else ""]
+            cells += [f"{v.mean():.1f}" if len(v := values("seconds")) else ""]
             lines.append("| " + " | ".join(cells) + " |")
     columns = ("case", "number", "pair", "side", "lesion", "radius mm", "with the mask", "shell", "without", "shell")
+    columns += ("chance", "shell")
     lines += ["", "| " + " | ".join(columns) + " |", "| --- " * len(columns) + "|"]
     for row in run["rows"]:
         cells = [row["case"], row["number"], row["pair"], row["side"], "bright" if row["bright"] else "dark"]
         cells += [row["radius_mm"]]
-        cells += [f"{row[name][key]:.3f}" for name in ("masked", "unmasked") for key in ("mean_mm", "shell_mm")]
+        cells += [f"{row[name][key]:.3f}" for name in TITLES for key in ("mean_mm", "shell_mm")]
         lines.append("| " + " | ".join(map(str, cells)) + " |")
     return "\n".join(lines) + "\n"
 
