@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 
 import torch
@@ -29,6 +30,20 @@ def choose_device(name: str) -> torch.device:
     if kind == "mps" and not torch.backends.mps.is_available():
         raise DeviceError("The device 'mps' was asked for, but this is no Apple GPU. Choose auto or cpu.")
     return torch.device(name)
+
+
+def cuda_names(setting: str) -> tuple[str, ...]:
+    """The CUDA devices that a setting leads to, each as CUDA_VISIBLE_DEVICES names it for a process of its own.
+
+    Raises:
+        DeviceError: the device that was asked for is not there.
+    """
+    chosen = choose_device(setting)
+    if chosen.type != "cuda":
+        return ()
+    seen = [name.strip() for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name.strip()]
+    names = seen or [str(number) for number in range(torch.cuda.device_count())]
+    return tuple(names) if chosen.index is None else (names[chosen.index],)
 
 
 def describe_device(device: torch.device) -> str:

@@ -153,7 +153,8 @@ class filling:
     def __exit__(self, kind, error, trace) -> None:
         try:
             if error is None:
-                for path in sorted(self.aside.iterdir()):
+                # result.json comes last: where it stands, all the others do.
+                for path in sorted(self.aside.iterdir(), key=lambda path: (path.name == "result.json", path.name)):
                     path.replace(self.folder / path.name)
                 return
         except OSError as reason:

@@ -29,6 +29,8 @@ TITLES = {
     "initial": "initial transform",
     "fixed_landmarks": "file of fixed landmarks",
     "moving_landmarks": "file of moving landmarks",
+    "fixed_labels": "label map of the fixed volume",
+    "moving_labels": "label map of the moving volume",
     "model": "model",
 }
 # Header files name the file that has the voxels.

@@ -71,6 +71,7 @@ def test_the_wheel_holds_the_engine_its_cards_and_the_licence(tmp_path, project)
     expected |= {path.relative_to(engine.parent).as_posix() for path in engine.rglob("card.toml")}
     expected |= {path.relative_to(engine.parent).as_posix() for path in engine.rglob("*.safetensors")}
     expected |= {path.relative_to(engine.parent).as_posix() for path in (engine / "page").glob("report.*")}
+    expected |= {path.relative_to(engine.parent).as_posix() for path in (engine / "cohort").glob("index.*")}
     beside = {name for name in packed if ".dist-info/" in name}
     assert packed - beside == expected
     assert any(name.endswith("/licenses/LICENSE") for name in beside)

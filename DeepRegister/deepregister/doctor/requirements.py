@@ -59,7 +59,11 @@ REQUIRED = (
     Requirement("safetensors", "safetensors", (0, 4, 3), "It reads the weights of learned models", essential=False),
     TORCH,
 )
-OPTIONAL: tuple[Requirement, ...] = ()
+OPTIONAL = (
+    Requirement(
+        "distributed", "distributed", (2024, 8), "It spreads a cohort over processes", essential=False, extra="batch"
+    ),
+)
 # What writes the files of the command line; in 3D Slicer the scene takes a result without them.
 WRITING = ("Pillow", "matplotlib", "Jinja2")
 # What 3D Slicer is built with: pip must not put other versions over it.
