@@ -157,7 +157,8 @@ def summary(run: dict) -> str:
         for pair in ["all", *dict.fromkeys(row["pair"] for row in rows)]:
             lines.append(_line(case, pair, [row for row in rows if pair in ("all", row["pair"])]))
     missed = [row for row in run["rows"] if row["miss"] > LIMITS[row["case"]]]
-    lines += ["", "Errors in mm, between subjects in Dice.", "", f"## Starts that missed: {len(missed)}", ""]
+    note = "Errors in mm, between subjects in Dice; seconds of `register`, images in memory."
+    lines += ["", note, "", f"## Starts that missed: {len(missed)}", ""]
     if missed:
         lines += ["| case | number | pair | miss | angle | shift mm | scales | in view | confidence | seconds |"]
         lines += ["| --- " * 10 + "|"]

@@ -59,7 +59,7 @@ def rows(case: str, number: int, options) -> list[dict]:
     common = {"case": case, "number": number}
     begun = figures(Rigid.identity(), truth, away, near)
     found = [{**common, "method": "headers", **begun}]
-    for method, extra in _calls(options.methods, regions if case == "sliding" else None):
+    for method, extra in calls(options.methods, regions if case == "sliding" else None):
         model, quality = ("affine", "balanced") if method == "affine" else ("deformable", method)
         result, report = timed(register, fixed, moving, model, quality=quality, device="cpu", **extra)
         row = {**common, "method": method + (" with regions" if extra else "")}
@@ -71,14 +71,14 @@ def rows(case: str, number: int, options) -> list[dict]:
     return found
 
 
-def _calls(methods: list[str], regions: Volume | None) -> list[tuple[str, dict]]:
+def calls(methods: list[str], regions: Volume | None) -> list[tuple[str, dict]]:
     """Methods and further arguments; with regions, once more, where `register` takes them."""
     from deepregister import register
 
-    calls = [(method, {}) for method in methods]
-    if regions is not None and "regions" in inspect.signature(register).parameters:
-        calls += [(method, {"regions": regions}) for method in methods if method != "affine"]
-    return calls
+    plain = [(method, {}) for method in methods]
+    if regions is None or "regions" not in inspect.signature(register).parameters:
+        return plain
+    return plain + [(method, {"regions": regions}) for method in methods if method != "affine"]
 
 
 def pair(case: str, data: Path, seeds: str, number: int):

@@ -202,6 +202,16 @@ def test_operations_are_tallied_by_function_and_put_back():
     assert operations.tensor["pad"].calls + operations.tensor["replication_pad3d"].calls >= 3
 
 
+def test_regions_are_given_once_more_where_register_takes_them(monkeypatch):
+    regions = head()
+    monkeypatch.setattr("deepregister.registration.register", lambda fixed, moving, regions=None: None)
+    calls = [("affine", {}), ("fast", {}), ("fast", {"regions": regions})]
+    assert motion.calls(["affine", "fast"], regions) == calls
+    assert motion.calls(["affine", "fast"], None) == calls[:2]
+    monkeypatch.setattr("deepregister.registration.register", lambda fixed, moving: None)
+    assert motion.calls(["affine", "fast"], regions) == calls[:2]
+
+
 def test_motion_of_a_body_is_known(shared_data):
     """What the fixed image shows at a point, the moving one shows where the truth says, and not at the same point."""
     fixed, moving, regions, truth, away, near = motion.pair("sliding", shared_data, "development", 0)
