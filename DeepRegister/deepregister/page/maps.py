@@ -54,7 +54,7 @@ class Maps:
         grid_mm: distance of the lines of the straight grid.
         ratio: the scale of the determinant runs from 1/ratio to ratio.
         top_mm: upper end of the scale of the displacement.
-        through_fold: whether the Jacobian map is cut through the deepest fold instead of the middle.
+        fold: LPS mm of the deepest fold, through which the Jacobian map is then cut instead of the middle; or None.
     """
 
     grid: Map
@@ -63,7 +63,7 @@ class Maps:
     grid_mm: int
     ratio: float
     top_mm: float
-    through_fold: bool
+    fold: tuple[float, float, float] | None
 
 
 def draw_maps(transform: Transform, bending: Bending, seen: Views) -> Maps:
@@ -85,7 +85,7 @@ def draw_maps(transform: Transform, bending: Bending, seen: Views) -> Maps:
     ratio = _ratio(values)
     outlines = seen.fixed if fold is None else None
     jacobian = _jacobian(seen, outlines, values, marks, ratio)
-    return Maps(grid, jacobian, displacement, grid_mm, ratio, top, fold is not None)
+    return Maps(grid, jacobian, displacement, grid_mm, ratio, top, None if fold is None else tuple(map(float, fold)))
 
 
 def _through(plane: Plane, point: np.ndarray) -> Plane:
