@@ -15,7 +15,6 @@ from ..pointfiles import read_landmark_pairs
 from ..progress import Progress
 from ..quality import dice
 from ..report import RESULTS, Source, save
-from ..settings import Settings
 from ..sources import SourceFile, model_source, with_files
 from ..transforms import Rigid, Transform
 from ..volume import Volume
@@ -81,7 +80,7 @@ def register_row(
     registration = replace(
         registration,
         measures={**registration.measures, **overlap(row, registration.transform)},
-        inputs={**registration.inputs, "asked": asked(row.settings), **read_as},
+        inputs={**registration.inputs, "asked": asked(row), **read_as},
     )
     registration = with_files(registration, files, row.folder)
     save(registration, fixed, moving, row.folder, landmarks)
@@ -108,7 +107,7 @@ def finished(row: Row, files: Mapping[str, SourceFile | None]) -> dict[str, Any]
         summary = json.loads((row.folder / "result.json").read_text(encoding="utf-8"))
         known = {name: (entry["sha256"], entry["frame"]) for name, entry in summary["inputs"]["files"].items()}
         same = known == {name: (file.sha256, file.frame) for name, file in files.items() if file is not None}
-        same = same and summary["inputs"]["asked"] == asked(row.settings)
+        same = same and summary["inputs"]["asked"] == asked(row)
         Outcome.of_result(row.name, "", "", summary)
     # Another program's file, an older version's, half a file: whatever it is, it is not this result.
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
@@ -116,9 +115,10 @@ def finished(row: Row, files: Mapping[str, SourceFile | None]) -> dict[str, Any]
     return summary if same else None
 
 
-def asked(settings: Settings) -> dict[str, Any]:
-    """The settings that a result is the answer to."""
-    return {name: value for name, value in settings.to_dict().items() if name not in _NOT_ASKED}
+def asked(row: Row) -> dict[str, Any]:
+    """What a result is the answer to, beside its files: the settings, and how tables of landmarks were read."""
+    settings = {name: value for name, value in row.settings.to_dict().items() if name not in _NOT_ASKED}
+    return {**settings, "csv_coordinates": row.csv_coordinates if row.fixed_landmarks else None}
 
 
 def overlap(row: Row, transform: Transform) -> dict[str, Any]:
