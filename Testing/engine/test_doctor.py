@@ -79,7 +79,8 @@ def test_json_has_the_same_form_whatever_was_found(complete, empty):
             assert finding["status"] in STATUSES
             assert all(isinstance(line, str) and line for line in [finding["text"], *finding["mend"]])
         assert values["ready"] is all(each["status"] != "problem" for each in values["findings"])
-        assert set(values["everything"]) == {"packages", "online", "proxy", "download", "offline", "machine", "notes"}
+        recipe = {"packages", "online", "proxy", "proxy_for_good", "download", "offline", "machine", "notes"}
+        assert set(values["everything"]) == recipe
         assert values["everything"]["packages"] == [str(each) for each in REQUIRED]
 
 
@@ -127,6 +128,10 @@ def test_without_torch_the_commands_that_install_it_are_exact(torchless):
     assert install["online"][-1].endswith("-m pip install 'torch>=2.4'")
     wanted = ["--proxy", "http://USER:PASSWORD@proxy.hospital:3128", "--cert", "CERTIFICATE.pem", "torch>=2.4"]
     assert shlex.split(install["proxy"][-1])[-5:] == wanted
+    assert [shlex.split(line)[-4:] for line in install["proxy_for_good"]] == [
+        ["config", "set", "global.proxy", "http://USER:PASSWORD@proxy.hospital:3128"],
+        ["config", "set", "global.cert", "CERTIFICATE.pem"],
+    ]
     assert "secret" not in done.stdout
     (download,) = install["download"]
     version = f"{sys.version_info.major}.{sys.version_info.minor}"

@@ -102,7 +102,9 @@ class Diagnosis:
         install = self.recipe()
         if install is not None:
             lines += ["", "To install what is missing, type", *_indented(install.online)]
-            lines += ["Behind a proxy", *_indented(install.proxy), *_without_network(install), *_notes(install)]
+            lines += ["Behind a proxy (--cert only where it has a certificate of its own)", *_indented(install.proxy)]
+            lines += ["or, for all programs of this terminal, the variable HTTPS_PROXY; or, for pip once and for all"]
+            lines += [*_indented(install.proxy_for_good), *_without_network(install), *_notes(install)]
         if offline:
             everything = _everything()
             lines += ["", "To install everything from a folder", *_without_network(everything), *_notes(everything)]

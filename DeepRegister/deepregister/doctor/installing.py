@@ -30,6 +30,7 @@ class Recipe:
         packages: what pip is asked for.
         online: with a network.
         proxy: behind a proxy.
+        proxy_for_good: what makes pip remember the proxy and its certificate, instead.
         download: on a connected machine of the same kind, for a machine without a network.
         offline: then on that machine, beside the folder that was downloaded.
         machine: the kind of machine, for instance "Linux x86_64".
@@ -39,6 +40,7 @@ class Recipe:
     packages: tuple[str, ...]
     online: tuple[str, ...]
     proxy: tuple[str, ...]
+    proxy_for_good: tuple[str, ...]
     download: tuple[str, ...]
     offline: tuple[str, ...]
     machine: str
@@ -107,12 +109,13 @@ def recipe(requirements: Iterable[Requirement], broken: Iterable[Requirement] = 
         return (*before, *first, command_line(*pip, "install", *options, *packages))
 
     version = f"{sys.version_info.major}.{sys.version_info.minor}"
-    proxy = ("--proxy", known_proxy() or "http://HOST:PORT", "--cert", "CERTIFICATE.pem")
+    proxy = {"proxy": known_proxy() or "http://HOST:PORT", "cert": "CERTIFICATE.pem"}
     elsewhere = "py" if os.name == "nt" else "python3"
     return Recipe(
         packages,
         install(),
-        install(*proxy),
+        install(*(word for name, value in proxy.items() for word in (f"--{name}", value))),
+        tuple(command_line(*pip, "config", "set", f"global.{name}", value) for name, value in proxy.items()),
         (
             command_line(
                 *(elsewhere, "-m", "pip", "download", "--dest", WHEELS, "--only-binary=:all:"),
