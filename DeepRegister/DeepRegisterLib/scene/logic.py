@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from deepregister import Progress, Settings
 from deepregister.client import EngineClient, Job
 from deepregister.doctor.process import diagnose
 from deepregister.models.registry import list_models
 
+from .cohort import PairResult, SequenceResult, checkPairs, registerFrames, runPairs
 from .reports import writeReport
 from .request import Request, requestFromNodes
 from .results import RegistrationNodes, insertResult
@@ -177,6 +178,72 @@ class RegistrationLogic:
             landmarks=request.landmarks,
         )
         return RunningRegistration(request, job)
+
+    def registerCohort(
+        self,
+        pairs: Iterable[tuple[object, object]],
+        model: str = "auto",
+        quality: str = "balanced",
+        device: str = "auto",
+        *,
+        createRegisteredVolume: bool = True,
+        settings: Settings | None = None,
+        progress: Callable[[Progress], None] | None = None,
+        cancelled: Callable[[], bool] | None = None,
+    ) -> list[PairResult]:
+        """Register many pairs, one after the other; a pair that fails does not stop the others.
+
+        Args:
+            pairs: (fixed, moving) volume nodes; each volume is moved at most once.
+            model, quality, device, settings: as in `register`, for all pairs.
+            createRegisteredVolume: as in `register`.
+            progress: called with the state of the whole; what it raises ends the cohort.
+            cancelled: True stops the cohort; what is finished stays.
+
+        Returns:
+            For each pair, in the order given, its nodes or its error.
+
+        Raises:
+            InputError: pairs that cannot be registered, all at once; nothing was started.
+        """
+        pairs, settings = list(pairs), settings or Settings(model=model, quality=quality, device=device)
+        checkPairs(pairs, settings)
+        options = {"settings": settings, "createRegisteredVolume": createRegisteredVolume}
+        return runPairs(pairs, lambda *pair: self.start(*pair, **options), progress, cancelled)
+
+    def registerSequence(
+        self,
+        sequenceNode,
+        referenceFrame: int = 0,
+        fixedNode=None,
+        model: str = "auto",
+        quality: str = "balanced",
+        device: str = "auto",
+        *,
+        settings: Settings | None = None,
+        progress: Callable[[Progress], None] | None = None,
+        cancelled: Callable[[], bool] | None = None,
+    ) -> SequenceResult:
+        """Register every frame of a sequence to one of them; a frame that fails does not stop the others.
+
+        Where a sequence browser shows the frames, they are shown under their transforms from then on.
+
+        Args:
+            sequenceNode: of volumes.
+            referenceFrame: number, from 0, of the frame that stays.
+            fixedNode: a volume to register all frames to instead.
+            model, quality, device, settings: as in `register`, for all frames.
+            progress: called with the state of the whole; what it raises ends the run and nothing is changed.
+            cancelled: True ends the run with `Cancelled`, and nothing is changed.
+
+        Returns:
+            A new sequence of transforms with the frames' index values, and what became of each frame.
+
+        Raises:
+            DeepRegisterError: the frames cannot be registered, or all failed; the scene is as it was before.
+        """
+        settings = settings or Settings(model=model, quality=quality, device=device)
+        return registerFrames(self.client, sequenceNode, settings, referenceFrame, fixedNode, progress, cancelled)
 
     def writeReport(self, result: RegistrationNodes, path: str | os.PathLike) -> None:
         """Write the report page of a registration: one .html file with slices, maps, numbers and the verdict.

@@ -69,9 +69,9 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    require_dask()
     settings = settings_from(options)
     rows = read_rows(options.pairs, options.output, settings, options.models_dir, options.csv_coordinates)
+    require_dask()
     with interruption() as stop, ProgressBar() as bar:
         following = _Following(options.output, options.pairs.name)
         cohort = Cohort(
