@@ -96,7 +96,7 @@ def test_a_cluster_that_is_there_is_used(tmp_path):
 def test_a_scheduler_that_is_not_there_is_told_at_once(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(cluster, "CONNECT_SECONDS", 0.5)
     table = cohorts.write_cohort(tmp_path, 1)
-    for address in ("tcp://127.0.0.1:9", "nonsense://here", "127.0.0.1:9"):
+    for address in ("tcp://127.0.0.1:9", "nonsense://here", "127.0.0.1:9", "no-such-scheduler.json"):
         options = ["--scheduler", address, "--output", str(tmp_path / "out")]
         assert main(["batch", str(table), *options]) == 2
         told = capsys.readouterr().err

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -122,6 +123,8 @@ def local_cluster(layout: Layout) -> SpecCluster:
     environment = dict.fromkeys(
         ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS"), threads
     )
+    # Nobody else can reach it, and two cohorts on one machine do not meet.
+    here = {"host": "127.0.0.1", "dashboard": False, "dashboard_address": "127.0.0.1:0"}
     options = {
         # One pair at a time: its threads are inside.
         "nthreads": 1,
@@ -129,17 +132,14 @@ def local_cluster(layout: Layout) -> SpecCluster:
         # The layout leaves room for every pair; Dask would end a large one at its share of the memory, though there
         # is room while the others are small. Where memory does run out, the system ends the process, and Dask goes on.
         "memory_limit": None,
-        "dashboard": False,
         "silence_logs": "CRITICAL",
+        **here,
     }
     specification = {}
     for number in range(layout.workers):
         visible = {"CUDA_VISIBLE_DEVICES": layout.gpus[number]} if layout.gpus else {}
         specification[number] = {"cls": Nanny, "options": {**options, "env": {**environment, **visible}}}
-    scheduler = {
-        "cls": Scheduler,
-        "options": {"host": "127.0.0.1", "port": 0, "dashboard": False, "allowed_failures": ALLOWED_FAILURES},
-    }
+    scheduler = {"cls": Scheduler, "options": {"port": 0, "allowed_failures": ALLOWED_FAILURES, **here}}
     return SpecCluster(specification, scheduler=scheduler, silence_logs="CRITICAL", name="deepregister")
 
 
@@ -154,9 +154,12 @@ def connect(address: str) -> Client:
     """
     from distributed import Client
 
-    where = {"scheduler_file": address} if address.endswith(".json") and Path(address).is_file() else {}
+    by_file = address.endswith(".json")
     try:
-        return Client(**where or {"address": address}, timeout=CONNECT_SECONDS, set_as_default=False)
+        if by_file:
+            _wait_for(Path(address))
+        where = {"scheduler_file": address} if by_file else {"address": address}
+        return Client(**where, timeout=CONNECT_SECONDS, set_as_default=False)
     except (OSError, ValueError, TypeError) as error:
         reason = " ".join(str(error).split())
         raise WorkerError(
@@ -164,6 +167,15 @@ def connect(address: str) -> Client:
             "this machine may reach its port, and that the address is the one it printed at its start (like "
             "tcp://node:8786), or the file that it wrote with --scheduler-file."
         ) from error
+
+
+def _wait_for(scheduler_file: Path) -> None:
+    """Wait until a scheduler that is just starting has written its file."""
+    deadline = time.monotonic() + CONNECT_SECONDS
+    while not scheduler_file.is_file():
+        if time.monotonic() > deadline:
+            raise FileNotFoundError("the scheduler file does not exist")
+        time.sleep(0.1)
 
 
 def require_dask() -> None:
