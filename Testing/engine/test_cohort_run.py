@@ -104,6 +104,14 @@ def test_a_scheduler_that_is_not_there_is_told_at_once(tmp_path, monkeypatch, ca
     assert not (tmp_path / "out").exists()
 
 
+def test_without_dask_the_command_says_how_to_install_it(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(cluster, "find_spec", lambda name: None)
+    assert main(["batch", str(cohorts.write_cohort(tmp_path, 1)), "--output", str(tmp_path / "out")]) == 2
+    told = capsys.readouterr().err
+    assert "pip install 'distributed>=" in told or 'pip install "distributed>=' in told
+    assert not (tmp_path / "out").exists()
+
+
 def test_workers_with_another_version_are_refused(tmp_path, monkeypatch):
     rows = cohorts.rows_of(tmp_path, 1)
     with distributed.LocalCluster(n_workers=1, processes=False, dashboard_address=None, protocol="tcp") as there:
