@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import sys
 import time
 from pathlib import Path
@@ -72,6 +73,7 @@ def run(options: argparse.Namespace) -> int:
     settings = settings_from(options)
     rows = read_rows(options.pairs, options.output, settings, options.models_dir, options.csv_coordinates)
     require_dask()
+    _quieten_dask()
     with interruption() as stop, ProgressBar() as bar:
         following = _Following(options.output, options.pairs.name)
         cohort = Cohort(
@@ -99,6 +101,15 @@ def run(options: argparse.Namespace) -> int:
         )
         return EXIT_STOPPED
     return EXIT_SOME_FAILED if any(outcome.status == FAILED for outcome in cohort.outcomes) else 0
+
+
+def _quieten_dask() -> None:
+    """What Dask has to say of lost workers and schedulers is told in the summary or the error, in our words."""
+    # Importing it sets these levels.
+    import distributed  # noqa: F401
+
+    for name in ("distributed", "distributed.client"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
 
 
 class _Following:
