@@ -84,7 +84,7 @@ def test_a_stopped_cohort_keeps_what_is_done(tmp_path):
 
 def test_a_cluster_that_is_there_is_used(tmp_path):
     rows = cohorts.rows_of(tmp_path, 7, Settings(model="rigid"))
-    options = {"processes": False, "dashboard_address": None, "protocol": "tcp"}
+    options = {"processes": False, "dashboard_address": "127.0.0.1:0", "protocol": "tcp"}
     with distributed.LocalCluster(n_workers=1, threads_per_worker=3, **options) as there:
         outcomes = Cohort(rows, scheduler=there.scheduler_address, work=cohorts.echo).run()
         assert [outcome.device for outcome in outcomes] == ["3 threads"] * 7
@@ -114,7 +114,9 @@ def test_without_dask_the_command_says_how_to_install_it(tmp_path, monkeypatch, 
 
 def test_workers_with_another_version_are_refused(tmp_path, monkeypatch):
     rows = cohorts.rows_of(tmp_path, 1)
-    with distributed.LocalCluster(n_workers=1, processes=False, dashboard_address=None, protocol="tcp") as there:
+    with distributed.LocalCluster(
+        n_workers=1, processes=False, dashboard_address="127.0.0.1:0", protocol="tcp"
+    ) as there:
         monkeypatch.setattr(run, "__version__", "99.0")
         with pytest.raises(WorkerError, match=r"has DeepRegister .*, this is 99\.0\. Install the same"):
             Cohort(rows, scheduler=there.scheduler_address, work=cohorts.echo).run()
