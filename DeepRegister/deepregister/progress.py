@@ -50,6 +50,7 @@ class Monitor:
         self._entered: tuple[str, float] | None = None
         self._highest = 0.0
         self.seconds: dict[str, float] = {}
+        self.evidence: dict[str, float] = {}
 
     def check(self) -> None:
         """Raise `Cancelled` if the caller asked to stop. Cheap: call it in every iteration."""
@@ -71,6 +72,10 @@ class Monitor:
             # Before a few percent are done the estimate would jump about: silence is more honest.
             left = elapsed * (1 / self._highest - 1) if self._highest > 0.05 else None
             self._progress(Progress(stage, self._highest, message, left))
+
+    def note(self, name: str, value: float) -> None:
+        """Keep what a step learned of how sure its result is, for the judgement at the end."""
+        self.evidence[name] = value
 
     def finish(self) -> None:
         """Close the clock of the last stage."""

@@ -6,7 +6,7 @@ import os
 import platform
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
 import SimpleITK as sitk
@@ -20,8 +20,10 @@ if not {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"} & set(os.environ):
 import torch
 
 from . import __version__, quality
+from .confidence import judge
 from .devices import choose_device, describe_device, free_memory
 from .errors import InputError, ResourceError
+from .evidence import gather
 from .landmarks import LandmarkPairs
 from .models.instance import pyramid, split_start
 from .models.registry import Card, find_model, load_model
@@ -127,11 +129,7 @@ def register(
         inverse = invert_transform(transform, compute)
         monitor.report("measure", 0.0, "Measuring")
         measures = _measures(pair, transform, inverse, start, fixed_volume.geometry, landmarks, compute)
-    if measures["similarity_after"] < measures["similarity_before"]:
-        warnings.append(
-            f"The similarity fell from {measures['similarity_before']:.3f} to {measures['similarity_after']:.3f}: "
-            "look at the result before you use it, or give an initial transform or landmarks."
-        )
+        measures.update(_evidence(pair, transform, start), **monitor.evidence)
     measures.update(estimated_memory_bytes=expected.memory_bytes, estimated_seconds=round(expected.seconds, 1))
     monitor.report("measure", 0.6, "Resampling the moving volume")
     registered = transform.resample(moving_volume, fixed_volume.geometry)
@@ -146,6 +144,7 @@ def register(
         seconds=dict(monitor.seconds),
         device=describe_device(compute),
         warnings=tuple(warnings),
+        confidence=judge(measures),
         versions=versions(),
         inputs={
             **describe_inputs(fixed=fixed_volume, moving=moving_volume, fixed_mask=masks[0], moving_mask=masks[1]),
@@ -243,6 +242,18 @@ def _measures(
         "similarity_before": similarity(pair, start or LinearTransform.identity(), device),
         "similarity_after": similarity(pair, transform, device),
         **quality.measure(transform, inverse, fixed, landmarks),
+    }
+
+
+def _evidence(pair: Pair, transform: Transform, start: Transform | None) -> dict[str, float]:
+    """What the images say of the alignment, for `confidence.judge`."""
+    linear, bends = split_start(transform)
+    # A field as dense as this can make any two bodies agree, so what came before it is looked at.
+    dense_start = bends is not None and start is not None and split_start(start)[1] is not None
+    stretches = np.linalg.svd(linear.matrix[:3, :3], compute_uv=False)
+    return {
+        **asdict(gather(pair, start if dense_start else linear)),
+        "stretch": float(max(stretches.max(), 1 / max(stretches.min(), 1e-6))),
     }
 
 

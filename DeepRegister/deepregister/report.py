@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from .confidence import ADVICE
 from .console import duration, table
 from .errors import FileError
 from .landmarks import LandmarkPairs
@@ -109,12 +110,15 @@ def save(
 
 
 def summary(registration: Registration, folder: str | os.PathLike) -> str:
-    """The run in a table: each measure before and after, folding, time, device, and the folder it was saved in."""
+    """The run in a table: each measure before and after, folding, time, confidence, device, where it was saved."""
     rows: list[Sequence[str]] = [("", "before", "after")]
     rows += [(row.title, row.before, row.after) for row in measure_rows(registration.measures)]
     stages = ", ".join(f"{stage} {seconds:.1f}" for stage, seconds in registration.seconds.items() if seconds >= 0.05)
     total = sum(registration.seconds.values())
     rows.append(("Time", "", f"{duration(total)} ({stages})"))
+    confidence = registration.confidence
+    advice = f": {ADVICE}" if confidence.low else ""
+    rows.append(("Confidence (0 to 1)", "", f"{confidence.score:.2f}, {confidence.level}{advice}"))
     settings = registration.settings
     rows.append(("Model", "", f"{settings.model}, {settings.quality}, on {registration.device}"))
     rows.append(("Results", "", str(Path(folder).resolve())))

@@ -250,7 +250,7 @@ def test_a_similarity_that_falls_is_told(monkeypatch):
     values = iter([0.5, 0.4])
     monkeypatch.setattr(registration, "similarity", lambda *_: next(values))
     found = register(*pair(5.0), "rigid", **FAST)
-    assert any("similarity fell from 0.500 to 0.400" in warning for warning in found.warnings)
+    assert any("similarity fell from 0.500 to 0.400" in reason for reason in found.confidence.reasons)
 
 
 def test_two_tiny_volumes_are_enough():

@@ -230,8 +230,9 @@ class RegistrationPanel(qt.QWidget):
             nodes.transformNode.GetName(),
             words.measureRows(registration.measures)
             + [("Model", f"{settings.model}, {settings.quality}"), ("Time", f"{seconds} on {registration.device}")],
-            [note for note in nodes.notes if note not in registration.warnings],
+            [note for note in nodes.notes if note not in (*registration.warnings, *registration.confidence.sentences)],
             registration.warnings,
+            registration.confidence,
         )
         self.ui.resultButton.visible = True
         # Another module's views are not this panel's to change.

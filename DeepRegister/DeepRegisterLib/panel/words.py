@@ -7,6 +7,7 @@ from html import escape
 from typing import Any
 
 from deepregister import Progress
+from deepregister.confidence import Confidence
 
 
 def timeLeft(seconds: float | None) -> str:
@@ -58,6 +59,15 @@ def measureRows(measures: Mapping[str, Any]) -> list[tuple[str, str]]:
     return rows
 
 
+def doubts(confidence: Confidence | None) -> str:
+    """What speaks against a result as rich text, with a sign and bold words where it is too much; empty if nothing."""
+    if confidence is None or not confidence.reasons:
+        return ""
+    first, *others = (escape(sentence) for sentence in confidence.sentences)
+    heading = f"<b>⚠ {first}</b>" if confidence.low else first
+    return f"<p>{heading}</p>" + "".join(f"<p>{sentence}</p>" for sentence in others)
+
+
 def resultText(
     fixedName: str,
     movingName: str,
@@ -65,8 +75,9 @@ def resultText(
     rows: Iterable[tuple[str, str]],
     notes: Iterable[str] = (),
     warnings: Iterable[str] = (),
+    confidence: Confidence | None = None,
 ) -> str:
-    """The result as rich text: which way the transform works, the measures, what else to know."""
+    """The result as rich text: low confidence first, which way the transform works, the measures, what else to know."""
     direction = (
         f"<b>{escape(transformName)}</b> maps the moving volume <b>{escape(movingName)}</b> "
         f"onto the fixed volume <b>{escape(fixedName)}</b>."
@@ -77,4 +88,4 @@ def resultText(
     )
     table = f"<table>{cells}</table>" if cells else ""
     sentences = [escape(note) for note in notes] + [f"⚠ {escape(warning)}" for warning in warnings]
-    return f"<p>{direction}</p>{table}" + "".join(f"<p>{sentence}</p>" for sentence in sentences)
+    return f"{doubts(confidence)}<p>{direction}</p>{table}" + "".join(f"<p>{sentence}</p>" for sentence in sentences)

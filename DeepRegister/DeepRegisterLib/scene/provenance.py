@@ -20,6 +20,7 @@ def record(node, registration: Registration, fixedNode, movingNode) -> None:
         "Model": registration.settings.model,
         "Quality": registration.settings.quality,
         "Device": registration.device,
+        "Confidence": registration.confidence.level,
         "EngineVersion": registration.versions.get("deepregister", ""),
         "Settings": json.dumps(registration.settings.to_dict()),
         "Summary": json.dumps(summary),
@@ -35,6 +36,6 @@ def recordedSettings(node) -> Settings | None:
 
 
 def recordedSummary(node) -> dict[str, Any] | None:
-    """Settings, measures, seconds, device and warnings, as `Registration.summary` has them; None likewise."""
+    """Settings, measures, confidence, device and more, as `Registration.summary` has them; None likewise."""
     text = node.GetAttribute(_PREFIX + "Summary")
     return json.loads(text) if text else None

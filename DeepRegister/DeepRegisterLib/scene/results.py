@@ -29,7 +29,7 @@ class RegistrationNodes:
         registration: the engine's own result.
         message: what was done, in sentences for the user.
         notes: those of the sentences that a table of the measures does not say, one by one: the moving volume's new
-            place, how the inputs were understood, and the engine's warnings.
+            place, how the inputs were understood, and the engine's warnings; before them what lowered the confidence.
     """
 
     transformNode: object
@@ -91,8 +91,10 @@ def insertResult(request: Request, registration: Registration) -> RegistrationNo
         f"{movingNode.GetName()} was registered to {fixedNode.GetName()} ({model}, "
         f"{registration.settings.quality}, {sum(registration.seconds.values()):.0f} s on {registration.device})."
     )
-    notes = (place, *request.notes, *registration.warnings)
-    message = " ".join((summary, *notes))
+    doubts = registration.confidence.sentences
+    notes = (*doubts, place, *request.notes, *registration.warnings)
+    # Whoever reads one sentence only must read this one.
+    message = " ".join((*doubts, summary, *notes[len(doubts) :]))
     return RegistrationNodes(transformNode, registeredNode, inverseNode, registration, message, notes)
 
 

@@ -148,7 +148,7 @@ def run(options: argparse.Namespace) -> None:
 
 
 def register_with_progress(fixed: Volume, moving: Volume, **options) -> Registration:
-    """`deepregister.register` under a progress bar; Ctrl-C ends it with `Cancelled`, warnings go to stderr."""
+    """`deepregister.register` under a progress bar; Ctrl-C ends it with `Cancelled`, doubts and warnings to stderr."""
     with interruption() as stop, ProgressBar() as bar:
         try:
             from ..registration import register
@@ -158,8 +158,8 @@ def register_with_progress(fixed: Volume, moving: Volume, **options) -> Registra
         registration = register(fixed, moving, progress=bar, cancelled=stop, **options)
         if stop():
             raise Cancelled()
-    for warning in registration.warnings:
-        print(f"Note: {warning}", file=sys.stderr)
+    for sentence in (*registration.confidence.sentences, *registration.warnings):
+        print(f"Note: {sentence}", file=sys.stderr)
     return registration
 
 

@@ -28,6 +28,8 @@ WANTED_OVERLAP = 0.6
 ADAM_MEAN, ADAM_SQUARE = 0.8, 0.95
 # One landmark pair at one sigma weighs as much as this gain of mutual information.
 LANDMARK_WEIGHT = 0.02
+# Candidates that ended this share of the radius apart, by shift and arc of the turn, stand for two places.
+RIVAL_DISTANCE = 0.3
 
 
 @dataclass(frozen=True)
@@ -86,6 +88,9 @@ class LinearModel:
             candidates = _climb(stages[0], pose, candidates, effort.climb_iterations, extent / 40, coarse, monitor, 0.1)
             candidates = _distinct(stages[1], pose, candidates, 6)
             candidates = _climb(stages[1], pose, candidates, effort.climb_iterations, extent / 80, free, monitor, 0.4)
+            if pair.landmarks is None:
+                # With landmarks the user has chosen the place.
+                monitor.note("rival", _rival(stages[1], pose, candidates))
             candidates = _distinct(stages[1], pose, candidates, 2)
         rate = extent / 160
         candidates = _climb(stages[1], pose, candidates, effort.climb_iterations, rate, free, monitor, 0.6)
@@ -244,6 +249,15 @@ def _distinct(stage: _Stage, pose: _Pose, parameters: torch.Tensor, count: int) 
         if len(chosen) == count:
             break
     return parameters[chosen]
+
+
+def _rival(stage: _Stage, pose: _Pose, parameters: torch.Tensor) -> float:
+    """The best score of candidates that ended far from the best one, over its score: near 1 where starts disagree."""
+    with torch.no_grad():
+        score = _score(stage, pose, parameters)
+    best = int(score.argmax())
+    far = (parameters[:, :6] - parameters[best, :6]).norm(dim=1) > RIVAL_DISTANCE * pose.radius
+    return float(score[far].max() / score[best].clamp(min=1e-6)) if bool(far.any()) else 0.0
 
 
 def _search(stage: _Stage, pose: _Pose, pair: Pair, count: int, monitor: Monitor) -> torch.Tensor:

@@ -8,6 +8,8 @@ from ..result import Registration
 
 # A score this near to 0 says that the registration went wrong, not that it might have.
 FAILED_SCORE = 0.1
+# A similarity or landmark error that got worse by no more than this share of it is as good as before.
+NO_CHANGE = 0.05
 
 
 @dataclass(frozen=True)
@@ -71,11 +73,15 @@ def judge(registration: Registration) -> Verdict:
             continue
         verb = "rose" if after > before else "fell"
         sentence = f"The {name} {verb} from {before:.{digits}f} to {after:.{digits}f}{unit}."
-        if (after > before) == rises:
+        gain = (after - before if rises else before - after) / max(abs(before), 1e-6)
+        if gain > 0:
             in_favour.append(sentence)
-        else:
+        elif gain < -NO_CHANGE:
             failed = True
             speaks_against(sentence)
+        else:
+            # Two scans that lay in one place already leave little to gain.
+            notes.append(sentence)
 
     folded = measures.get("folded_fraction")
     if folded:
