@@ -16,9 +16,13 @@ PACKAGES = Path(__file__).resolve().parents[2] / "DeepRegister"
 # The rooms that compute. Everything else must load without torch.
 TORCH_ROOMS = (
     "deepregister.devices",
+    "deepregister.models.ascent",
     "deepregister.models.discrete",
     "deepregister.models.instance",
     "deepregister.models.linear",
+    "deepregister.models.pose",
+    "deepregister.models.pose_search",
+    "deepregister.models.sampling",
     "deepregister.networks",
     "deepregister.registration",
     "deepregister.similarity",

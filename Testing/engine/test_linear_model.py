@@ -101,6 +101,26 @@ def test_landmarks_decide_where_images_cannot():
     assert np.linalg.norm(found.apply_to_points(fixed) - landmarks.moving, axis=1).max() < 1.5
 
 
+def test_every_start_nearby_ends_in_the_same_place():
+    """Two images that no affine makes equal: still there is one best, whatever the way there."""
+    fixed, moving = seen_through(rigid((4, 0, 3)), grid((2, 2, 2))), seen_through(Rigid.identity(), grid((2, 2, 2)))
+    moving = Volume(np.roll(moving.data, 2, 0) * 0.5 + moving.data * 0.5, moving.geometry, "moving")
+    starts = [rigid((4, 0, 3)), rigid((7, -3, 3), (3, -3, 0)), rigid((2, 2, 0), (0, 3, 3))]
+    found = [run("affine", fixed, moving, start=start, settings=Settings()) for start in starts]
+    assert max(error_mm(found[0], other) for other in found[1:]) < 0.2
+
+
+@pytest.mark.parametrize("few", ["fixed", "moving"])
+@pytest.mark.parametrize("kind", ["rigid", "affine"])
+def test_a_few_thick_slices_are_placed_in_the_whole(kind, few):
+    truth = rigid((8, -5, 10), (6, -8, 5))
+    slices = grid((1.5, 1.5, 5), extent=(150, 150, 45), centre=(0, 0, 10))
+    whole = grid((2, 2, 2), extent=(150, 150, 150))
+    fixed = seen_through(truth, slices if few == "fixed" else whole)
+    moving = seen_through(Rigid.identity(), whole if few == "fixed" else slices, "two")
+    assert error_mm(run(kind, fixed, moving), truth) < 2.0
+
+
 def test_the_same_seed_gives_the_same_transform():
     fixed, moving = seen_through(rigid((5, 0, 0)), grid((4, 4, 4))), seen_through(Rigid.identity(), grid((4, 4, 4)))
     assert np.array_equal(run("affine", fixed, moving).matrix, run("affine", fixed, moving).matrix)
