@@ -116,8 +116,8 @@ def _doubts(measures: Mapping[str, Any]) -> list[Doubt]:
             f"Starts of the search that led to other places fit nearly as well ({rival:.0%} of the score): an initial "
             "transform or landmarks would say which place is the right one."
         )
-        # Rivals are compared before the last refinement, so only a tie is enough by itself.
-        doubt(0.97, 12, rival, text)
+        # Rivals are compared before the last refinement, which may still part them: they do not decide alone.
+        doubt(1.05, 12, rival, text)
     if "in_view" in measures:
         view = measures["in_view"]
         text = f"The moving volume covers only {view:.0%} of what the fixed volume shows."
