@@ -290,6 +290,26 @@ def test_a_few_voxels_without_a_value_are_noted(data, tmp_path, capsys):
     assert "holes.nrrd: 3 voxels" in err
 
 
+def test_low_confidence_is_told_with_its_reasons_and_is_no_error(data, tmp_path, capsys):
+    values = gaussian_filter(np.random.default_rng(0).normal(size=FIXED_GRID.shape), 2)
+    Volume(values.astype(np.float32), FIXED_GRID).write(tmp_path / "unrelated.nrrd")
+    status, out, err = run(
+        capsys,
+        *("register", data / "fixed.nii.gz", tmp_path / "unrelated.nrrd", "--output", tmp_path / "out"),
+        *("--model", "rigid", "--quality", "fast", "--threads", 1),
+    )
+    assert status == 0
+    notes = [line for line in err.splitlines() if line.startswith("Note: ")]
+    assert notes[0].startswith("Note: Low confidence (0.") and "insides agree hardly better here" in err
+    (row,) = [line for line in out.splitlines() if line.startswith("Confidence")]
+    assert "low: a person must look at this result before it is used." in row
+    told = json.loads((tmp_path / "out" / "result.json").read_text(encoding="utf-8"))["confidence"]
+    assert (
+        told["level"] == "low"
+        and [f"Note: {reason}" for reason in told["reasons"]] == notes[1 : len(told["reasons"]) + 1]
+    )
+
+
 def test_inputs_are_checked_before_torch_is_imported(data, tmp_path):
     script = "import sys; from deepregister.cli import main; status = main(); print('torch' in sys.modules, status)"
     command = [

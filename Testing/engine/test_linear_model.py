@@ -10,6 +10,7 @@ from deepregister.models.linear import LinearModel
 from deepregister.preparation import Pair, prepare
 from deepregister.progress import Monitor
 from phantoms import FLIPPED, OBLIQUE, grid, head, seen_through
+from scipy.ndimage import gaussian_filter
 from scipy.spatial.transform import Rotation
 
 FAST = Settings(quality="fast")
@@ -72,6 +73,19 @@ def test_part_of_the_object_is_enough():
     assert error_mm(found, truth) < 2.0
 
 
+def test_it_says_how_near_other_places_come():
+    fixed, moving = seen_through(rigid((25, -15, 10), (12, -20, 8)), grid()), seen_through(Rigid.identity(), grid())
+    values = gaussian_filter(np.random.default_rng(0).normal(size=grid().shape), 2)
+    unrelated = Volume(values.astype(np.float32), grid(), "unrelated")
+    right, wrong = Monitor(), Monitor()
+    run("rigid", fixed, moving, monitor=right)
+    run("rigid", fixed, unrelated, monitor=wrong)
+    assert right.evidence["rival"] < 0.9 < wrong.evidence["rival"] <= 1
+    started = Monitor()
+    run("rigid", fixed, moving, Rigid.identity(), monitor=started)
+    assert started.evidence == {}
+
+
 def test_masked_tissue_does_not_pull():
     truth = rigid((5, 0, 5), (4, 3, -2))
     fixed, moving = seen_through(truth, grid()), seen_through(Rigid.identity(), grid())
@@ -119,6 +133,13 @@ def test_a_few_thick_slices_are_placed_in_the_whole(kind, few):
     fixed = seen_through(truth, slices if few == "fixed" else whole)
     moving = seen_through(Rigid.identity(), whole if few == "fixed" else slices, "two")
     assert error_mm(run(kind, fixed, moving), truth) < 2.0
+
+
+@pytest.mark.parametrize("turn", [(180, 0, 0), (0, 0, 180), (90, 0, 0), (170, 15, -10)])
+def test_a_header_that_is_wrong_by_half_a_turn_is_seen_through(turn):
+    truth = rigid(turn, (5, -4, 8))
+    fixed, moving = seen_through(truth, grid()), seen_through(Rigid.identity(), grid(), "two")
+    assert error_mm(run("rigid", fixed, moving), truth) < 1.0
 
 
 def test_the_same_seed_gives_the_same_transform():

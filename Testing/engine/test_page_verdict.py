@@ -55,6 +55,12 @@ def test_a_result_that_made_it_worse_has_failed(measures, reason):
     assert verdict(GOOD, Confidence(0.05, ("Upside down.",))).level == "failed"
 
 
+def test_a_little_less_similarity_is_no_failure():
+    found = verdict({**GOOD, "similarity_before": 0.96, "similarity_after": 0.95})
+    assert (found.level, found.against) == ("good", ())
+    assert found.notes == ("The similarity fell from 0.960 to 0.950.",)
+
+
 def test_folds_outrank_low_confidence_but_not_failure():
     folds = {**GOOD, "folded_fraction": 0.0123}
     found = verdict(folds, Confidence(0.3, ("Reason.",)))

@@ -71,6 +71,13 @@ def test_what_the_callers_function_raises_stops_the_run():
         Monitor(stop).report("align", 0.1, "")
 
 
+def test_what_a_step_learned_is_kept_the_last_of_a_name():
+    monitor = Monitor()
+    for value in (0.7, 0.4):
+        monitor.note("rival", value)
+    assert monitor.evidence == {"rival": 0.4}
+
+
 def test_without_a_caller_nothing_happens():
     monitor = Monitor()
     monitor.check()

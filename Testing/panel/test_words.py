@@ -2,6 +2,7 @@
 
 import pytest
 from deepregister import Progress
+from deepregister.confidence import Confidence
 from DeepRegisterLib.panel import words
 
 
@@ -43,6 +44,16 @@ def test_rows_are_those_that_were_measured():
         ("Inverse error", "at most 0.25 mm"),
     ]
     assert words.measureRows({"folded_fraction": 0.00123}) == [("Folded voxels", "0.12 %")]
+
+
+def test_low_confidence_comes_first_with_a_sign_and_words():
+    low = Confidence(0.2, ("Covers only 8% <of it>.",))
+    text = words.resultText("f", "m", "T", [], confidence=low)
+    assert text.startswith("<p><b>⚠ Low confidence (0.20): a person must look")
+    assert "<p>Covers only 8% &lt;of it&gt;.</p><p><b>T</b> maps" in text
+    reserved = words.resultText("f", "m", "T", [], confidence=Confidence(0.8, ("A reservation.",)))
+    assert reserved.startswith("<p>A reservation.</p>")
+    assert words.resultText("f", "m", "T", [], confidence=Confidence()) == words.resultText("f", "m", "T", [])
 
 
 def test_result_text_is_safe_for_any_name():

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import slicer
 from deepregister import Rigid, Settings, Volume
+from deepregister.confidence import Confidence
 from deepregister.errors import InputError, TransformError
 from deepregister.landmarks import LandmarkPairs
 from DeepRegisterLib.scene import results
@@ -66,6 +67,21 @@ def test_a_deformable_result_is_one_grid_node_with_the_moving_volume_under_it(sc
     assert nodes.inverseTransformNode is None
     assert nodes.message.startswith("MR was registered to CT (deformable, fast, 2 s on CPU). MR is shown under")
     assert float(node.GetAttribute("DeepRegister.GridLossMm")) < 0.25
+
+
+def test_low_confidence_is_the_first_thing_said_and_stays_on_the_node(scene, fixed, moving):
+    doubts = Confidence(0.2, ("The moving volume covers only 8% of what the fixed volume shows.",))
+    request = requestFromNodes(fixed, moving, Settings(model="rigid"))
+    result = registration(rigid(FIXED), request.fixed, request.moving, "rigid", confidence=doubts)
+    nodes = insertResult(request, result)
+    assert nodes.message.startswith("Low confidence (0.20): a person must look at this result")
+    assert "covers only 8%" in nodes.message
+    assert nodes.notes[: len(doubts.sentences)] == doubts.sentences
+    assert nodes.transformNode.GetAttribute("DeepRegister.Confidence") == "low"
+    assert recordedSummary(nodes.transformNode)["confidence"] == doubts.to_dict()
+    good = insert(fixed, moving)
+    assert good.transformNode.GetAttribute("DeepRegister.Confidence") == "good"
+    assert "onfidence" not in good.message
 
 
 def test_a_rigid_result_is_a_linear_node(scene, fixed, moving):
