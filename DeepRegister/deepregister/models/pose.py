@@ -10,9 +10,6 @@ from ..landmarks import LandmarkPairs
 
 # One landmark pair at one sigma weighs as much as this gain of mutual information.
 LANDMARK_WEIGHT = 0.02
-# What stretching by e (or shearing by as much) costs, in the same unit. No size is known beforehand, but where an image
-# of a few slices cannot tell one from another, the plainest is the likeliest.
-STRETCH_WEIGHT = 0.3
 
 
 class Poses:
@@ -23,12 +20,21 @@ class Poses:
         radius: mm; turns, scales and shears move a point at this distance from the centre by so many mm.
         landmarks: pairs that the transform should respect, or None.
         sigma_mm: how exactly they were placed.
+        stiffness: what stretching by e, or shearing by as much, costs in units of mutual information.
     """
 
-    def __init__(self, centre: np.ndarray, radius: float, landmarks: LandmarkPairs | None, sigma_mm: float):
+    def __init__(
+        self,
+        centre: np.ndarray,
+        radius: float,
+        landmarks: LandmarkPairs | None = None,
+        sigma_mm: float = 1.0,
+        stiffness: float = 0.0,
+    ):
         self.centre = centre
         self.radius = radius
         self.sigma = sigma_mm
+        self.stiffness = stiffness
         self.landmarks = None
         if landmarks is not None:
             self.landmarks = [torch.as_tensor(np.array(p, float)) for p in (landmarks.fixed, landmarks.moving)]
@@ -60,7 +66,7 @@ class Poses:
 
         That is stretching and shearing, and landmarks that miss their partners.
         """
-        stretch = STRETCH_WEIGHT * ((parameters[:, 6:] / self.radius) ** 2).sum(1)
+        stretch = self.stiffness * ((parameters[:, 6:] / self.radius) ** 2).sum(1)
         if self.landmarks is None:
             return stretch
         fixed, moving = self.landmarks
