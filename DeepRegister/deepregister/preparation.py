@@ -12,6 +12,7 @@ import numpy as np
 
 from .errors import GeometryError, InputError
 from .landmarks import LandmarkPairs
+from .regions import Regions
 from .transforms import Rigid
 from .volume import Geometry, Volume
 
@@ -56,11 +57,12 @@ class Prepared:
 
 @dataclass(frozen=True, eq=False)
 class Pair:
-    """What the models register: both sides, and optional landmark pairs (LPS mm)."""
+    """What the models register: both sides, and optional landmark pairs (LPS mm) and sliding regions."""
 
     fixed: Prepared
     moving: Prepared
     landmarks: LandmarkPairs | None = None
+    regions: Regions | None = None
 
 
 def prepare(volume: Volume, mask: Volume | None = None) -> tuple[Prepared, list[str]]:

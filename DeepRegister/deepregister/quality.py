@@ -9,6 +9,7 @@ import numpy as np
 
 from .errors import InputError
 from .landmarks import LandmarkPairs
+from .regions import Regions
 from .transforms import Composite, DisplacementField, LinearTransform, Transform
 from .volume import Geometry
 
@@ -66,8 +67,12 @@ def _places(values: np.ndarray, table: np.ndarray) -> np.ndarray:
     return np.where(table[place] == values, place, len(table))
 
 
-def folding(field: DisplacementField) -> dict[str, float]:
+def folding(field: DisplacementField, regions: Regions | None = None) -> dict[str, float]:
     """Folding and volume change of a dense field at its own voxels.
+
+    Args:
+        field: the field.
+        regions: where a field may jump; voxels at their borders are left out.
 
     Returns:
         "folded_fraction": share of voxels whose Jacobian determinant is not positive by central differences or at
@@ -77,6 +82,9 @@ def folding(field: DisplacementField) -> dict[str, float]:
     central = field.jacobian_determinant()
     corner = field.corner_jacobian_determinants()
     moving = np.linalg.norm(field.displacement, axis=-1) > 0.01
+    if regions is not None:
+        kept = ~regions.interface(field.geometry)
+        central, corner, moving = central[kept], corner[kept], moving[kept]
     logarithm = np.log(np.clip(central[moving], 1e-3, None))
     return {
         "folded_fraction": float(np.mean((central <= 0) | (corner <= 0))),
@@ -190,7 +198,11 @@ def difference(a: Transform, b: Transform, over: Geometry) -> dict[str, float]:
 
 
 def measure(
-    transform: Transform, inverse: Transform, fixed: Geometry, landmarks: LandmarkPairs | None = None
+    transform: Transform,
+    inverse: Transform,
+    fixed: Geometry,
+    landmarks: LandmarkPairs | None = None,
+    regions: Regions | None = None,
 ) -> dict[str, Any]:
     """All that can be said of a transform without looking at the images, JSON-ready.
 
@@ -199,11 +211,12 @@ def measure(
         inverse: moving to fixed.
         fixed: the fixed volume's grid.
         landmarks: pairs to measure the target registration error with.
+        regions: may slide along each other, so that folds at their borders do not count.
     """
     result: dict[str, Any] = {**displacement(transform, fixed), **inverse_error(transform, inverse, fixed)}
     if not isinstance(transform, LinearTransform):
         parts = transform.parts if isinstance(transform, Composite) else (transform,)
-        fields = [folding(part) for part in parts if isinstance(part, DisplacementField)]
+        fields = [folding(part, regions) for part in parts if isinstance(part, DisplacementField)]
         # Of several fields one after the other, as with a dense initial transform, the worst of each measure.
         for name in fields[0] if fields else ():
             worst = min if name == "jacobian_min" else max

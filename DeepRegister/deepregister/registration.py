@@ -29,6 +29,7 @@ from .models.instance import pyramid, split_start
 from .models.registry import Card, find_model, load_model
 from .preparation import Pair, Prepared, check_overlap, describe_inputs, prepare
 from .progress import Monitor, Progress
+from .regions import Regions
 from .resources import Estimate, estimate
 from .result import Registration
 from .settings import Settings
@@ -58,6 +59,7 @@ def register(
     moving_mask: Image | None = None,
     initial: Transform | str | os.PathLike | None = None,
     landmarks: LandmarkPairs | None = None,
+    regions: Image | None = None,
     settings: Settings | None = None,
     models_dir: str | os.PathLike | None = None,
     progress: Callable[[Progress], None] | None = None,
@@ -75,6 +77,8 @@ def register(
         initial: a transform, fixed to moving, to start from, or a file of one: a linear one is improved, a dense one is
             taken as it is and deformed further.
         landmarks: pairs that the result should respect; `Settings.landmark_sigma_mm` says how exactly.
+        regions: label map of the fixed image; within each of its values, 0 too, motion is smoothed on its own, so that
+            lungs may slide along ribs. Across their borders the field may jump, and fold.
         settings: everything at once; then `model`, `quality` and `device` must be left alone.
         models_dir: a folder of further models.
         progress: called with each `Progress`.
@@ -105,8 +109,11 @@ def register(
     monitor.report("prepare", 0.4, "Preparing intensities")
     fixed_side, fixed_warnings = prepare(fixed_volume, masks[0])
     moving_side, moving_warnings = prepare(moving_volume, masks[1])
-    pair = Pair(fixed_side, moving_side, landmarks)
+    sliding = None if regions is None else Regions(as_volume(regions, "region map"))
+    pair = Pair(fixed_side, moving_side, landmarks, sliding)
     warnings = fixed_warnings + moving_warnings
+    if sliding is not None and card.transform != "deformable":
+        warnings.append(f"The regions have no effect: {card.name} cannot bend.")
 
     run_settings, compute, expected = _within_memory(pair, card, settings, compute, warnings)
     monitor.report("prepare", 1.0, f"This will take {expected.describe()}")
@@ -147,7 +154,13 @@ def register(
         confidence=judge(measures),
         versions=versions(),
         inputs={
-            **describe_inputs(fixed=fixed_volume, moving=moving_volume, fixed_mask=masks[0], moving_mask=masks[1]),
+            **describe_inputs(
+                fixed=fixed_volume,
+                moving=moving_volume,
+                fixed_mask=masks[0],
+                moving_mask=masks[1],
+                regions=None if sliding is None else sliding.labels,
+            ),
             "asked_model": settings.model,
             "initial": None if start is None else repr(start),
             "landmark_pairs": 0 if landmarks is None else len(landmarks),
@@ -193,8 +206,9 @@ def _why_not(pair: Pair, aligned: Transform, deformed: Transform, device: torch.
     before, after = similarity(pair, aligned, device), similarity(pair, deformed, device)
     if after <= before:
         return f"bending the volume did not raise the similarity ({before:.3f} to {after:.3f})"
-    folds = max(quality.folding(p)["folded_fraction"] for p in deformed.parts if isinstance(p, DisplacementField))
-    return f"the field folds in {folds:.2%} of its voxels" if folds else None
+    fields = [part for part in deformed.parts if isinstance(part, DisplacementField)]
+    folds = max(quality.folding(field, pair.regions)["folded_fraction"] for field in fields)
+    return f"the field folds in {folds:.4%} of its voxels" if folds else None
 
 
 def invert_transform(transform: Transform, device: torch.device) -> Transform:
@@ -241,7 +255,7 @@ def _measures(
     return {
         "similarity_before": similarity(pair, start or LinearTransform.identity(), device),
         "similarity_after": similarity(pair, transform, device),
-        **quality.measure(transform, inverse, fixed, landmarks),
+        **quality.measure(transform, inverse, fixed, landmarks, pair.regions),
     }
 
 
@@ -267,7 +281,8 @@ def _within_memory(
         work = sum(level.voxels * level.iterations for level in levels)
         finest = levels[-1].voxels if levels else 0
         sides = pair.fixed.geometry, pair.moving.geometry
-        return estimate(*sides, finest, work, settings.similarity, device.type == "cpu")
+        layers = 1 if pair.regions is None else len(pair.regions.values)
+        return estimate(*sides, finest, work, settings.similarity, device.type == "cpu", layers)
 
     trial, expected = settings, needed(settings)
     free = free_memory(device)

@@ -14,6 +14,7 @@ from .volume import Geometry
 # finest grid, bytes for each voxel of an input, and what torch itself takes.
 BYTES_PER_GRID_VOXEL = {"lncc": 220, "mind": 420, "auto": 220}
 BYTES_PER_INPUT_VOXEL = 14
+BYTES_PER_LAYER_VOXEL = 40
 BYTES_AT_REST = 500_000_000
 # One voxel and iteration of the optimiser on one CPU core; only good enough to say seconds, minutes or hours.
 SECONDS_PER_VOXEL_ITERATION = 4e-7
@@ -33,7 +34,13 @@ class Estimate:
 
 
 def estimate(
-    fixed: Geometry, moving: Geometry, grid_voxels: int, voxel_iterations: float, similarity: str, on_cpu: bool
+    fixed: Geometry,
+    moving: Geometry,
+    grid_voxels: int,
+    voxel_iterations: float,
+    similarity: str,
+    on_cpu: bool,
+    layers: int = 1,
 ) -> Estimate:
     """Memory and time of a run.
 
@@ -43,13 +50,16 @@ def estimate(
         voxel_iterations: voxels times iterations over all levels.
         similarity: of the settings.
         on_cpu: whether the CPU computes.
+        layers: fields that move on their own, one for each sliding region.
     """
     inputs = int(np.prod(fixed.size) + np.prod(moving.size))
     memory = BYTES_AT_REST + BYTES_PER_INPUT_VOXEL * inputs + BYTES_PER_GRID_VOXEL[similarity] * grid_voxels
+    # Each further layer keeps its field, its update and its mask.
+    memory += (layers - 1) * BYTES_PER_LAYER_VOXEL * grid_voxels
     cores = os.cpu_count() or 1
     speed = min(cores, 8) if on_cpu else GPU_SPEEDUP
     # Reading, aligning and resampling once, then the optimiser.
-    seconds = 3.0 + 6e-8 * inputs + SECONDS_PER_VOXEL_ITERATION * voxel_iterations / speed
+    seconds = 3.0 + 6e-8 * inputs + SECONDS_PER_VOXEL_ITERATION * voxel_iterations * (1 + layers) / 2 / speed
     return Estimate(memory, seconds)
 
 

@@ -19,6 +19,8 @@ TORCH_ROOMS = (
     "deepregister.models.ascent",
     "deepregister.models.discrete",
     "deepregister.models.instance",
+    "deepregister.models.landmark_pull",
+    "deepregister.models.layers",
     "deepregister.models.linear",
     "deepregister.models.pose",
     "deepregister.models.pose_search",

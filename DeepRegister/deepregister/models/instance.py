@@ -8,6 +8,7 @@ fold. The similarity sits behind one door (`similarity.forces`): local correlati
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,19 +25,18 @@ from ..spatial import (
     compose,
     field_from_mm,
     field_to_mm,
-    identity_axes,
     index_map,
     lengths,
-    normalised,
     regrid_field,
     resample,
-    sample,
-    smooth,
     unfolded,
+    warp,
 )
 from ..transforms import Affine, Composite, DisplacementField, LinearTransform, Transform
 from ..volume import Geometry
 from .discrete import coupled_convex
+from .landmark_pull import LandmarkPull
+from .layers import Layers
 
 # Smoothing of each update and of the whole field, in voxels of the level, at the first of its steps.
 UPDATE_SIGMA = 1.9
@@ -48,15 +48,19 @@ STEP = 0.5
 LAST_STEP = 0.2
 # When the last iterations together gained less than this share of the similarity, a part of the schedule is skipped.
 PATIENCE, LEAST_GAIN, SKIP = 8, 1e-3, 0.25
-# T1 brains of two people, crops of one structure and CTs have a linear share of intensities above 0.9; T1, T2 and PD of
-# one head have 0.1 to 0.82.
-ONE_CONTRAST = 0.85
-# Below this agreement at the coarsest level, or beyond this motion there (voxels), gradients alone are not trusted.
-DOUBTFUL_AGREEMENT, DOUBTFUL_MOTION = 0.5, 1.8
-DISCRETE_REACH, DISCRETE_VOXELS = 4, 12_000
+# Pairs of one contrast have a linear share of intensities of 0.77 and more where it is measured, also under other
+# windows, bias and noise; two MR contrasts of heads have 0.2 to 0.67.
+ONE_CONTRAST, CONTRAST_LEVEL = 0.72, 2
+# Where the coarsest level agrees less than this, or moves more than this share of the content's extent, gradients
+# alone are not trusted: a discrete search, on grids of so many voxels with a lattice that reaches so far, starts a
+# second run, and the better one at the settling level goes on.
+DOUBTFUL_AGREEMENT, DOUBTFUL_MOTION = 0.5, 0.048
+DISCRETE, SETTLING_LEVEL = ((60_000, 5), (100_000, 3), (200_000, 3)), 2
+# The search has seen all motion within its reach, gradients only what is near: it is kept unless it is clearly worse.
+TOLERATED_LOSS = 0.01
 MARGIN_VOXELS = 5
-# How far around it a landmark pulls (standard deviation), voxels of the level.
-LANDMARK_REACH = 3.4
+# Of a level, voxels across the content, for another one of half the resolution to be worth while.
+LEAST_CONTENT = 20
 
 
 @dataclass(frozen=True)
@@ -86,7 +90,7 @@ def pyramid(fixed: Prepared, settings: Settings) -> list[Level]:
     wanted = settings.field_spacing_mm or (float(np.prod(content.extent_mm)) / budget) ** (1 / 3)
     spacing = max(wanted, float(native.min()))
     levels: list[Level] = []
-    while not levels or (len(levels) < 4 and min(levels[0].geometry.size) - 2 * MARGIN_VOXELS >= 20):
+    while not levels or (len(levels) < 4 and min(levels[0].geometry.size) - 2 * MARGIN_VOXELS >= LEAST_CONTENT):
         # A thick slice is not cut into many: it holds no more detail. But smoothing needs some voxels across it.
         axes = np.clip(native, spacing, 2 * spacing)
         geometry = content.with_spacing(axes).padded(MARGIN_VOXELS)
@@ -128,49 +132,120 @@ class InstanceOptimisation:
         monitor: Monitor,
     ) -> tuple[torch.Tensor, Geometry]:
         levels = pyramid(pair.fixed, settings)
-        work = np.cumsum([0] + [level.voxels * level.iterations for level in levels])
+        similarity = settings.similarity
+        if similarity == "auto":
+            similarity = choose_similarity(pair, levels, linear, device)
+        ascent = _Ascent(pair, levels, linear, similarity, settings.landmark_sigma_mm, device, monitor)
         geometry = levels[0].geometry
         field = torch.zeros((1, 3, *geometry.shape), device=device)
         if residual is not None:
             geometry = levels[-1].geometry
             field = field_from_mm(residual.sampled_on(geometry).displacement, geometry, device)
-        similarity = settings.similarity
-        if similarity == "auto":
-            similarity = choose_similarity(pair, levels, linear, device)
-        for number, level in enumerate(levels):
-            field = regrid_field(field, geometry, level.geometry)
-            geometry = level.geometry
-            images = _LevelImages(pair, geometry, linear, device)
-            force = images.force(similarity)
-            pull = LandmarkPull(pair.landmarks, linear, geometry, settings.landmark_sigma_mm, device)
-
-            def report(share: float, value: float, number: int = number, level: Level = level) -> None:
-                done = work[number] + share * level.voxels * level.iterations
-                message = f"Level {number + 1} of {len(levels)}, similarity {value:.3f}"
-                monitor.report("deform", done / work[-1], message)
-
-            before = field
-            field, value = _ascend(force, pull, field, geometry, level.iterations, report)
-            if number == 0 and residual is None and _doubtful(force, field):
-                found = _discrete(pair, geometry, linear, device, monitor)
-                other, other_value = _ascend(force, pull, before + found, geometry, level.iterations, report)
-                if other_value > value:
-                    field = other
-            # Single steps cannot fold space, but many of them, smoothed and interpolated, can in single voxels.
-            field = unfolded(field)
-        return field, geometry
+        state = ascent.level(0, State.of(field, geometry, ascent.layers(0)))
+        next_level = 1
+        if residual is None and _doubtful(state, pair.fixed.content):
+            settling = min(SETTLING_LEVEL, len(levels) - 1)
+            for number in range(1, settling + 1):
+                state = ascent.level(number, state)
+            # Straight to the settling level: on the coarser ones fine structure would pull it back.
+            other = ascent.level(settling, _discrete(pair, linear, device, monitor))
+            if other.similarity > (1 - TOLERATED_LOSS) * state.similarity:
+                state = other
+            next_level = settling + 1
+        for number in range(next_level, len(levels)):
+            state = ascent.level(number, state)
+        return ascent.layers(len(levels) - 1).joined(state.fields), state.geometry
 
 
-def _discrete(
-    pair: Pair, onto: Geometry, linear: LinearTransform, device: torch.device, monitor: Monitor
-) -> torch.Tensor:
-    """The field of the discrete search, made on a grid of its own that it can afford, on the grid `onto`."""
+@dataclass
+class State:
+    """Where the optimisation stands: a field (1, 3, D, H, W) for each layer of motion, in voxels of one grid."""
+
+    fields: list[torch.Tensor]
+    geometry: Geometry
+    similarity: float = -math.inf
+    agreement: float = 0.0
+
+    @classmethod
+    def of(cls, field: torch.Tensor, geometry: Geometry, layers: Layers) -> State:
+        """Every layer moving by the same field."""
+        return cls([field.clone() for _ in range(len(layers))], geometry)
+
+
+class _Ascent:
+    """Takes a state through one level of the pyramid."""
+
+    def __init__(
+        self,
+        pair: Pair,
+        levels: list[Level],
+        linear: LinearTransform,
+        similarity: str,
+        landmark_sigma_mm: float,
+        device: torch.device,
+        monitor: Monitor,
+    ):
+        self.pair, self.levels, self.linear, self.similarity = pair, levels, linear, similarity
+        self.landmark_sigma_mm, self.device, self.monitor = landmark_sigma_mm, device, monitor
+        self.work = np.cumsum([0] + [level.voxels * level.iterations for level in levels])
+
+    def layers(self, number: int) -> Layers:
+        return Layers(self.pair.regions, self.levels[number].geometry, self.device)
+
+    def level(self, number: int, state: State) -> State:
+        """The state after level `number`."""
+        level = self.levels[number]
+        geometry, layers = level.geometry, self.layers(number)
+        force = _LevelImages(self.pair, geometry, self.linear, self.device).force(self.similarity)
+        pulls = [
+            LandmarkPull(landmarks, self.linear, geometry, self.landmark_sigma_mm, self.device)
+            for landmarks in _shared_out(self.pair)
+        ]
+
+        def report(share: float, value: float) -> None:
+            done = self.work[number] + share * level.voxels * level.iterations
+            message = f"Level {number + 1} of {len(self.levels)}, similarity {value:.3f}"
+            self.monitor.report("deform", done / self.work[-1], message)
+
+        fields = [regrid_field(field, state.geometry, geometry) for field in state.fields]
+        fields = _ascend(force, pulls, layers, fields, geometry, level.iterations, report)
+        # Single steps cannot fold space, but many of them, smoothed and interpolated, can in single voxels.
+        fields = [unfolded(field) for field in fields]
+        together = layers.joined(fields)
+        return State(fields, geometry, force.value(together), force.agreement(together))
+
+
+def _shared_out(pair: Pair) -> list[LandmarkPairs | None]:
+    """The landmarks of each layer: those that lie in its region."""
+    if pair.regions is None or pair.landmarks is None:
+        return [pair.landmarks] * (1 if pair.regions is None else len(pair.regions.values))
+    labels = pair.regions.at(pair.landmarks.fixed)
+    return [
+        LandmarkPairs(pair.landmarks.fixed[labels == value], pair.landmarks.moving[labels == value])
+        if np.any(labels == value)
+        else None
+        for value in pair.regions.values
+    ]
+
+
+def _discrete(pair: Pair, linear: LinearTransform, device: torch.device, monitor: Monitor) -> State:
+    """What the discrete search finds: each stage searches around what the one before it found."""
     content = pair.fixed.content
-    spacing = (float(np.prod(content.extent_mm)) / DISCRETE_VOXELS) ** (1 / 3)
-    grid = content.with_spacing((spacing,) * 3)
-    images = _LevelImages(pair, grid, linear, device)
-    found = coupled_convex(mind_ssc(images.fixed), mind_ssc(images.moving), DISCRETE_REACH, monitor)
-    return regrid_field(found, grid, onto)
+    state = State([], content)
+    for voxels, reach in DISCRETE:
+        spacing = max((float(np.prod(content.extent_mm)) / voxels) ** (1 / 3), float(min(content.spacing)))
+        grid = content.with_spacing((spacing,) * 3)
+        images, layers = _LevelImages(pair, grid, linear, device), Layers(pair.regions, grid, device)
+        features = mind_ssc(images.fixed)
+        found = []
+        for number, mask in enumerate(layers.masks):
+            field = torch.zeros((1, 3, *grid.shape), device=device)
+            if state.fields:
+                field = regrid_field(state.fields[number], state.geometry, grid)
+            moved = mind_ssc(warp(images.moving, field))
+            found.append(compose(coupled_convex(features, moved, reach, monitor, mask), field))
+        state = State(found, grid)
+    return State([unfolded(field) for field in state.fields], state.geometry)
 
 
 class _LevelImages:
@@ -206,106 +281,67 @@ def _on_grid(
 
 def choose_similarity(pair: Pair, levels: list[Level], linear: LinearTransform, device: torch.device) -> str:
     """ "lncc" for images of one contrast, whatever their ranges; "mind" for two contrasts or modalities."""
-    images = _LevelImages(pair, levels[min(1, len(levels) - 1)].geometry, linear, device)
+    images = _LevelImages(pair, levels[min(CONTRAST_LEVEL, len(levels) - 1)].geometry, linear, device)
     shown = (images.fixed > CONTENT_THRESHOLD) & (images.moving > CONTENT_THRESHOLD)
     return "lncc" if linear_share(images.fixed[shown], images.moving[shown]) > ONE_CONTRAST else "mind"
 
 
 def _ascend(
-    force: Force, pull: LandmarkPull, field: torch.Tensor, geometry: Geometry, iterations: int, report
-) -> tuple[torch.Tensor, float]:
-    """Compositive gradient ascent with steps of bounded, shrinking length; returns the field and its similarity."""
+    force: Force,
+    pulls: list[LandmarkPull],
+    layers: Layers,
+    fields: list[torch.Tensor],
+    geometry: Geometry,
+    iterations: int,
+    report: Callable[[float, float], None],
+) -> list[torch.Tensor]:
+    """Compositive gradient ascent with steps of bounded, shrinking length; the field of each layer after it."""
     spacing = np.asarray(geometry.spacing)
     ratio = float(spacing.min()) / spacing
-    per_axis = torch.tensor(ratio, dtype=torch.float32, device=field.device).view(1, 3, 1, 1, 1)
+    per_axis = torch.tensor(ratio, dtype=torch.float32, device=fields[0].device).view(1, 3, 1, 1, 1)
+    # Landmarks may have to pull against the image: then its similarity says nothing of the progress.
+    free = all(pull.points is None for pull in pulls)
     done, values = 0.0, []
     while done < 1:
-        value, update = force.value_and_force(field)
+        value, update = force.value_and_force(layers.joined(fields))
         values.append(value)
         report(done, value)
-        # Landmarks may have to pull against the image: then its similarity says nothing of the progress.
-        stalled = len(values) > PATIENCE and value - values[-1 - PATIENCE] < LEAST_GAIN * abs(value)
-        if stalled and pull.points is None:
+        if free and len(values) > PATIENCE and value - values[-1 - PATIENCE] < LEAST_GAIN * abs(value):
             done += SKIP
             values.clear()
         share = 1 - (1 - LAST_STEP) * min(done, 1.0)
         step, narrower = STEP * share, math.sqrt(share)
         # Steepest in mm, not in voxels, whose sides differ; then lengths in units of the shortest side.
-        update = smooth(update.mul_(per_axis), tuple(UPDATE_SIGMA * narrower * ratio))
-        update = pull.joined(_bounded(update, step, force.least), field, step)
-        field = smooth(compose(update.mul_(per_axis), field), tuple(FIELD_SIGMA * narrower * ratio), zero_border=True)
+        update.mul_(per_axis)
+        sigma = tuple(UPDATE_SIGMA * narrower * ratio)
+        updates = [layers.smooth(number, layers.own(number, update), sigma) for number in range(len(layers))]
+        typical = _typical_length(layers.joined(updates), force.least)
+        sigma = tuple(FIELD_SIGMA * narrower * ratio)
+        for number, pull in enumerate(pulls):
+            bounded = _bounded(updates[number], step, typical)
+            bounded = pull.joined(bounded, fields[number], step).mul_(per_axis)
+            fields[number] = layers.smooth(number, compose(bounded, fields[number]), sigma, zero_border=True)
         done += 1 / iterations
-    return field, force.value(field)
+    return fields
 
 
-def _bounded(update: torch.Tensor, step: float, least: float) -> torch.Tensor:
-    """Scaled so that all but the steepest hundredth move less than `step`, and that hundredth exactly `step`."""
+def _typical_length(update: torch.Tensor, least: float) -> float:
+    """The length that all but the steepest hundredth of an update stay below."""
     length = lengths(update)
     thinned = length.flatten()[:: max(1, length.numel() // 100_000)]
     # Where both images agree already only noise is left to follow: the step shrinks with the force.
-    typical = torch.quantile(thinned, 0.99).clamp(min=least)
-    return update.mul_(step / length.clamp_(min=float(typical)))
+    return float(torch.quantile(thinned, 0.99).clamp(min=least))
 
 
-class LandmarkPull:
-    """A soft constraint: near each fixed landmark the field is drawn so that it lands on the partner.
-
-    Args:
-        landmarks: the pairs, or None for no pull.
-        linear: the linear part that follows the field.
-        geometry: the level's grid.
-        sigma_mm: how exactly the pairs were placed: at 1 mm a pair and the image around it weigh alike.
-        device: where to compute.
-    """
-
-    def __init__(
-        self,
-        landmarks: LandmarkPairs | None,
-        linear: LinearTransform,
-        geometry: Geometry,
-        sigma_mm: float,
-        device: torch.device,
-    ):
-        self.points = None
-        if landmarks is None:
-            return
-        ratio = np.asarray(geometry.spacing) / min(geometry.spacing)
-        start = geometry.point_to_index(landmarks.fixed)
-        target = geometry.point_to_index(linear.inverse().apply_to_points(landmarks.moving))
-        self.points = torch.as_tensor(start, dtype=torch.float32, device=device)
-        self.targets = torch.as_tensor(target, dtype=torch.float32, device=device)
-        self.ratio = torch.as_tensor(ratio, dtype=torch.float32, device=device)
-        self.share = 1 / (1 + sigma_mm**2)
-        kernel = torch.zeros((1, 1, *geometry.shape), device=device)
-        axes = identity_axes(geometry.shape, device)
-        self.kernels = []
-        for point in self.points:
-            squared = sum(((axes[a] - point[a]) * self.ratio[a]) ** 2 for a in range(3))
-            gaussian = torch.exp(-squared / (2 * LANDMARK_REACH**2))
-            self.kernels.append(gaussian)
-            kernel += gaussian
-        self.crowding = kernel.clamp(min=1.0)
-        self.near = (kernel * self.share).clamp(max=self.share)
-
-    def joined(self, update: torch.Tensor, field: torch.Tensor, step: float) -> torch.Tensor:
-        """The image's update (1, 3, D, H, W), in units of the shortest voxel side, given way to near landmarks."""
-        if self.points is None:
-            return update
-        size = field.shape[:1:-1]
-        where = torch.stack([normalised(self.points[:, a], size[a]) for a in range(3)], -1)
-        displacement = sample(field, where[None, :, None, None])[0, :, :, 0, 0].T
-        missing = (self.targets - self.points - displacement) * self.ratio
-        missing = self.share * missing * (step / missing.norm(dim=1, keepdim=True).clamp(min=step))
-        pull = torch.zeros_like(field)
-        for vector, kernel in zip(missing, self.kernels, strict=True):
-            pull += vector.view(1, 3, 1, 1, 1) * kernel
-        return update * (1 - self.near) + pull / self.crowding
+def _bounded(update: torch.Tensor, step: float, typical: float) -> torch.Tensor:
+    """Scaled so that what is shorter than `typical` moves less than `step`, and all else exactly `step`."""
+    return update.mul_(step / lengths(update).clamp_(min=typical))
 
 
-def _doubtful(force: Force, field: torch.Tensor) -> bool:
-    moved = lengths(field).flatten()[:: max(1, field[0, 0].numel() // 100_000)]
-    far = float(torch.quantile(moved, 0.98)) > DOUBTFUL_MOTION
-    return far or force.agreement(field) < DOUBTFUL_AGREEMENT
+def _doubtful(state: State, content: Geometry) -> bool:
+    moved = lengths(state.fields[0]).flatten()[:: max(1, state.fields[0][0, 0].numel() // 100_000)]
+    far = float(torch.quantile(moved, 0.98)) * min(state.geometry.spacing) / float(np.median(content.extent_mm))
+    return far > DOUBTFUL_MOTION or state.agreement < DOUBTFUL_AGREEMENT
 
 
 def split_start(start: Transform | None) -> tuple[LinearTransform, Transform | None]:

@@ -4,7 +4,7 @@
 those of a network. The optimiser sees no difference.
 
 Both take the mean of the derivatives on either side, of the warped moving image and of the fixed one, as in efficient
-second-order minimisation (Malis, ICRA 2004; Vercauteren et al., MICCAI 2007): at the same overlap the field is smoother.
+second-order minimisation (Malis, ICRA 2004; Vercauteren et al., MICCAI 2007): smoother at the same overlap.
 """
 
 from __future__ import annotations
