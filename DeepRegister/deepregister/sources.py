@@ -1,7 +1,8 @@
 """The files that a result came from: where they are and what was in them, so that a run can be repeated.
 
 They stand in `result.json` under `inputs.files`, by what they were: "fixed", "moving", "fixed_mask", "moving_mask",
-"initial", "fixed_landmarks", "moving_landmarks", and "model" where it is not one that comes with DeepRegister.
+"regions", "initial", "fixed_landmarks", "moving_landmarks", and "model" where it is not one that comes with
+DeepRegister.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ TITLES = {
     "moving": "moving volume",
     "fixed_mask": "mask of the fixed volume",
     "moving_mask": "mask of the moving volume",
+    "regions": "region map of the fixed volume",
     "initial": "initial transform",
     "fixed_landmarks": "file of fixed landmarks",
     "moving_landmarks": "file of moving landmarks",

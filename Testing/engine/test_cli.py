@@ -214,6 +214,7 @@ def bad_inputs(data, folder):
             ["nowhere.nrrd", "overlap", "fixed.nii.gz"],
         ),
         "empty mask": ((*pair, "--moving-mask", folder / "zeros.nrrd"), ["zeros.nrrd", "selects nothing"]),
+        "one region": ((*pair, "--regions", folder / "zeros.nrrd"), ["zeros.nrrd", "needs two regions"]),
         "unequal landmarks": (
             (*pair, "--fixed-landmarks", data / "fixed.mrk.json", "--moving-landmarks", folder / "three.csv"),
             ["4 fixed and 3 moving"],
@@ -233,8 +234,9 @@ def bad_inputs(data, folder):
 
 BAD = (
     "missing, unreadable, empty folder, colour, two-dimensional, series, no such frame, constant, not numbers, "
-    "skewed axes, mask elsewhere, empty mask, unequal landmarks, landmarks of one, flat transform, missing transform, "
-    "absent device, unknown device, unknown model, unknown quality, no models there, no threads, no spacing"
+    "skewed axes, mask elsewhere, empty mask, one region, unequal landmarks, landmarks of one, flat transform, "
+    "missing transform, absent device, unknown device, unknown model, unknown quality, no models there, no threads, "
+    "no spacing"
 )
 
 

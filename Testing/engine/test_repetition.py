@@ -40,12 +40,16 @@ def home(tmp_path_factory):
     series = sitk.JoinSeries([Volume(np.zeros_like(moving.data), moving.geometry).to_sitk(), moving.to_sitk()])
     sitk.WriteImage(series, str(images / "series.nii.gz"))
     Volume(np.ones(FIXED_GRID.shape, np.uint8), FIXED_GRID).write(images / "mask.nrrd")
+    halves = np.ones(FIXED_GRID.shape, np.uint8)
+    halves[:, :, : halves.shape[2] // 2] = 2
+    Volume(halves, FIXED_GRID).write(images / "halves.nrrd")
     shifted(Rigid.identity(), (1, 0, 0)).write(images / "start.tfm")
     points = np.array([[10.0, 5, 0], [-12, 8, 4], [0, -9, 12]])
     write_points(PointList(points * (-1, -1, 1), columns=("x", "y", "z")), images / "fixed.csv")
     carried = truth.apply_to_points(points) * (-1, -1, 1)
     write_points(PointList(carried, columns=("x", "y", "z")), images / "moving.csv")
     everything = ["--fixed-mask", images / "mask.nrrd", "--initial", images / "start.tfm", "--csv-coordinates", "RAS"]
+    everything += ["--regions", images / "halves.nrrd"]
     everything += ["--fixed-landmarks", images / "fixed.csv", "--moving-landmarks", images / "moving.csv"]
     # One thread, which a repetition has to take, too, where torch would take more.
     options = ["--quality", "fast", "--device", "cpu", "--threads", "1", "--output"]
@@ -86,6 +90,7 @@ def test_a_run_gives_the_same_bits_again(home, model, tmp_path, capsys):
     assert identical(old.transform, new.transform) and identical(old.inverse, new.inverse)
     assert np.array_equal(old.registered.data, new.registered.data)
     assert old.measures == pytest.approx(new.measures)
+    assert new.inputs.get("regions") == old.inputs.get("regions")
     assert new.inputs["threads"] == old.inputs["threads"] == 1
     files = new.inputs["files"]
     assert files.keys() == old.inputs["files"].keys()
@@ -96,7 +101,7 @@ def test_a_run_gives_the_same_bits_again(home, model, tmp_path, capsys):
 
 def test_the_files_of_all_that_a_run_took_are_recorded(home):
     files = json.loads((home / "deformable" / "result.json").read_text())["inputs"]["files"]
-    names = {"fixed", "moving", "fixed_mask", "initial", "fixed_landmarks", "moving_landmarks"}
+    names = {"fixed", "moving", "fixed_mask", "regions", "initial", "fixed_landmarks", "moving_landmarks"}
     assert set(files) == names
     assert files["moving"]["path"] == str(home / "images" / "moving.mhd")
     assert json.loads((home / "rigid" / "result.json").read_text())["inputs"]["files"]["moving"]["frame"] == 1

@@ -11,6 +11,7 @@ from ..console import ProgressBar, interruption
 from ..errors import Cancelled, InputError
 from ..models.registry import find_model
 from ..pointfiles import COORDINATES, read_landmark_pairs
+from ..regions import Regions
 from ..report import Source, check_output, save, summary
 from ..result import Registration
 from ..settings import DEVICES, QUALITIES, SIMILARITIES, Settings
@@ -30,6 +31,9 @@ FOLDER receives
   report.html         all of it on one page to read, print and file: verdict, slices, maps, numbers, settings
   slices.png          three planes before and after
   scene.mrml          opens in 3D Slicer with the moving volume under its transform
+
+With --regions, parts of FIXED may slide along each other, as lungs do along ribs: motion is smooth within each value of
+the label map, 0 too, and may jump at their borders, where folds are not counted.
 """
 
 
@@ -49,6 +53,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     start.add_argument("--moving-frame", type=int, metavar="N", help="frame (from 0) of a four-dimensional MOVING")
     start.add_argument("--fixed-mask", type=Path, metavar="FILE", help="label map; only where it is not 0 counts")
     start.add_argument("--moving-mask", type=Path, metavar="FILE", help="the same for the moving volume")
+    start.add_argument("--regions", type=Path, metavar="FILE", help="label map of what may slide in FIXED; see above")
     start.add_argument("--initial", type=Path, metavar="FILE", help="transform to start from, fixed to moving")
     start.add_argument(
         "--fixed-landmarks", type=Path, metavar="FILE", help="points (.mrk.json, .fcsv, .csv) that pull, with partners"
@@ -132,6 +137,7 @@ def run(options: argparse.Namespace) -> None:
         "landmarks": _landmarks(options),
         "fixed_mask": options.fixed_mask and Volume.read(options.fixed_mask),
         "moving_mask": options.moving_mask and Volume.read(options.moving_mask),
+        "regions": options.regions and Regions(Volume.read(options.regions)).labels,
     }
     fixed = Source(options.fixed, Volume.read(options.fixed, options.fixed_frame), options.fixed_frame)
     moving = Source(options.moving, Volume.read(options.moving, options.moving_frame), options.moving_frame)
@@ -165,7 +171,7 @@ def register_with_progress(fixed: Volume, moving: Volume, **options) -> Registra
 
 def _files(options: argparse.Namespace) -> dict[str, SourceFile | None]:
     frames = {"fixed": options.fixed_frame, "moving": options.moving_frame}
-    names = ("fixed_mask", "moving_mask", "initial", "fixed_landmarks", "moving_landmarks")
+    names = ("fixed_mask", "moving_mask", "regions", "initial", "fixed_landmarks", "moving_landmarks")
     given = {name: getattr(options, name) for name in names}
     files = {name: SourceFile.of(getattr(options, name), frame) for name, frame in frames.items()}
     files |= {name: SourceFile.of(path) for name, path in given.items() if path is not None}

@@ -69,6 +69,7 @@ def run(options: argparse.Namespace) -> int:
         models_dir=recipe.models_dir,
         fixed_mask=recipe.fixed_mask,
         moving_mask=recipe.moving_mask,
+        regions=recipe.regions,
         initial=recipe.initial,
         landmarks=recipe.landmarks,
     )
