@@ -36,16 +36,18 @@ def read(folder, *lines, **options):
 def test_a_full_table_is_read(folder):
     rows = read(
         folder,
-        "Name;fixed;moving;model;quality;moving_frame;fixed_mask;fixed_landmarks;moving_landmarks;fixed_labels;moving_labels",
-        "one;a.nii.gz;b.nii.gz;rigid;accurate;;mask.nii.gz;three.mrk.json;three.mrk.json;labels.nii.gz;labels.nii.gz",
+        "Name;fixed;moving;model;quality;moving_frame;fixed_mask;regions;"
+        "fixed_landmarks;moving_landmarks;fixed_labels;moving_labels",
+        "one;a.nii.gz;b.nii.gz;rigid;accurate;;mask.nii.gz;labels.nii.gz;three.mrk.json;three.mrk.json;labels.nii.gz;labels.nii.gz",
         "",
-        f'"two, too";a.nii.gz;{folder / "cine.nii.gz"};;;2;;;;;',
+        f'"two, too";a.nii.gz;{folder / "cine.nii.gz"};;;2;;;;;;',
     )
     one, two = rows
     assert (one.name, one.folder, one.line) == ("one", folder / "out" / "one", 2)
     assert one.settings == Settings(model="rigid", quality="accurate", seed=3)
     assert (one.fixed, one.moving) == (folder / "a.nii.gz", folder / "b.nii.gz")
     assert one.fixed_mask == folder / "mask.nii.gz" and one.moving_mask is None
+    assert one.regions == folder / "labels.nii.gz" and two.regions is None
     assert one.fixed_labels == one.moving_labels == folder / "labels.nii.gz"
     assert one.voxels == 2 * 20**3
     assert (two.name, two.line, two.moving_frame, two.settings) == ("two, too", 4, 2, SETTINGS)

@@ -22,9 +22,10 @@ from deepregister.volume import Volume
 def made(tmp_path_factory):
     """A row with label maps and landmarks, registered, and its outcome."""
     folder = tmp_path_factory.mktemp("cohort")
-    header = "name,fixed,moving,fixed_labels,moving_labels,fixed_landmarks,moving_landmarks"
+    header = "name,fixed,moving,regions,fixed_labels,moving_labels,fixed_landmarks,moving_landmarks"
     table = cohorts.write_cohort(folder, 1)
-    line = "pair-0,fixed.nii.gz,moving-0.nii.gz,fixed-labels.nii.gz,moving-labels.nii.gz,fixed.csv,moving.csv"
+    labels = "fixed-labels.nii.gz,fixed-labels.nii.gz,moving-labels.nii.gz"
+    line = f"pair-0,fixed.nii.gz,moving-0.nii.gz,{labels},fixed.csv,moving.csv"
     table.write_text(f"{header}\n{line}\n", encoding="utf-8")
     for name, image in (("fixed", "fixed"), ("moving", "moving-0")):
         volume = Volume.read(folder / f"{image}.nii.gz")
@@ -55,6 +56,8 @@ def test_the_outcome_says_what_the_result_holds(made):
     assert outcome.measures["similarity_after"] == result.measures["similarity_after"]
     assert outcome.confidence.score == pytest.approx(result.confidence.score, abs=1e-4)
     assert outcome.model == "affine"
+    assert result.inputs["regions"]["name"] == "fixed-labels.nii.gz"
+    assert result.inputs["files"]["regions"]["path"] == str(row.regions)
     fixed, moving = (Volume.read(path) for path in (row.fixed_labels, row.moving_labels))
     carried = result.transform.resample(moving, fixed.geometry, "nearest")
     assert outcome.measures["dice_after"] == pytest.approx(np.mean(list(dice(fixed.data, carried.data).values())))
@@ -69,9 +72,8 @@ def test_the_outcome_says_what_the_result_holds(made):
 def test_the_result_says_what_it_was_made_from(made):
     row, _ = made
     inputs = json.loads((row.folder / "result.json").read_text(encoding="utf-8"))["inputs"]
-    assert set(inputs["files"]) == {
-        f"{side}{what}" for side in ("fixed", "moving") for what in ("", "_labels", "_landmarks")
-    }
+    sides = {f"{side}{what}" for side in ("fixed", "moving") for what in ("", "_labels", "_landmarks")}
+    assert set(inputs["files"]) == sides | {"regions"}
     assert inputs["asked"]["model"] == "affine" and "device" not in inputs["asked"]
 
 
@@ -93,6 +95,7 @@ def test_other_settings_or_files_are_another_result(row):
     assert not is_done(replace(row, settings=replace(row.settings, quality="balanced")))
     assert not is_done(replace(row, initial=row.folder / "transform.h5"))
     assert not is_done(replace(row, fixed_labels=None, moving_labels=None))
+    assert not is_done(replace(row, regions=None))
     assert not is_done(replace(row, moving_frame=0))
     assert not is_done(replace(row, csv_coordinates="RAS"))
 

@@ -22,7 +22,7 @@ from ..settings import Settings
 from ..writing import itk_reason
 from .summary import FILES as SUMMARY_FILES
 
-IMAGES = ("fixed", "moving", "fixed_mask", "moving_mask", "fixed_labels", "moving_labels")
+IMAGES = ("fixed", "moving", "fixed_mask", "moving_mask", "regions", "fixed_labels", "moving_labels")
 OTHER_FILES = ("initial", "fixed_landmarks", "moving_landmarks")
 FRAMES = ("fixed_frame", "moving_frame")
 COLUMNS = ("fixed", "moving", "name", "model", "quality", *FRAMES, *IMAGES[2:], *OTHER_FILES)
@@ -40,6 +40,7 @@ class Row:
         line: in the table, for messages.
         folder: where its result goes; its name is the pair's.
         settings: what was asked for.
+        regions: label map of what may slide in the fixed volume.
         fixed_labels, moving_labels: label maps whose overlap is measured before and after.
         models_dir: folder of the user's own models.
         csv_coordinates: how to read a table of landmarks that does not say it; None refuses it.
@@ -55,6 +56,7 @@ class Row:
     moving_frame: int | None = None
     fixed_mask: Path | None = None
     moving_mask: Path | None = None
+    regions: Path | None = None
     initial: Path | None = None
     fixed_landmarks: Path | None = None
     moving_landmarks: Path | None = None

@@ -26,6 +26,7 @@ _NOT_ASKED = ("device", "threads")
 _FILES = (
     "fixed_mask",
     "moving_mask",
+    "regions",
     "initial",
     "fixed_landmarks",
     "moving_landmarks",
@@ -71,6 +72,7 @@ def register_row(
         settings=row.settings,
         fixed_mask=row.fixed_mask,
         moving_mask=row.moving_mask,
+        regions=row.regions,
         initial=row.initial,
         landmarks=landmarks,
         models_dir=row.models_dir,

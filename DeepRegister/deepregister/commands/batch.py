@@ -25,8 +25,9 @@ are needed; a cell may be empty:
   {", ".join(COLUMNS[7:])}
 
 Paths are relative to the table. `name` is the pair's folder in DIR; model and quality override the options below; the
-masks, the initial transform and the landmarks do what they do in `deepregister register`; label maps are carried along
-and their overlap (Dice) is measured. The whole table is checked first, and every problem in it is told at once.
+masks, the regions, the initial transform and the landmarks do what they do in `deepregister register`; label maps are
+carried along and their overlap (Dice) is measured. The whole table is checked first, and every problem in it is told
+at once.
 
 DIR receives one folder for each pair, as `deepregister register` writes it, and
   index.html      every pair with its verdict and a link to its report, the doubtful ones first
