@@ -135,6 +135,7 @@ class EngineClient:
         *,
         fixed_mask: Volume | None = None,
         moving_mask: Volume | None = None,
+        regions: Volume | None = None,
         initial: Transform | str | os.PathLike | None = None,
         landmarks: LandmarkPairs | None = None,
     ) -> Job:
@@ -154,6 +155,7 @@ class EngineClient:
             "settings": settings or Settings(),
             "fixed_mask": None if fixed_mask is None else as_volume(fixed_mask, "fixed mask"),
             "moving_mask": None if moving_mask is None else as_volume(moving_mask, "moving mask"),
+            "regions": None if regions is None else as_volume(regions, "region map"),
             "initial": read_transform(initial) if isinstance(initial, (str, os.PathLike)) else initial,
             "landmarks": landmarks,
         }
@@ -191,6 +193,7 @@ class EngineClient:
         *,
         fixed_mask: Volume | None = None,
         moving_mask: Volume | None = None,
+        regions: Volume | None = None,
         initial: Transform | str | os.PathLike | None = None,
         landmarks: LandmarkPairs | None = None,
         progress: Callable[[Progress], None] | None = None,
@@ -202,6 +205,7 @@ class EngineClient:
             settings,
             fixed_mask=fixed_mask,
             moving_mask=moving_mask,
+            regions=regions,
             initial=initial,
             landmarks=landmarks,
         )

@@ -63,11 +63,17 @@ def test_all_inputs_reach_the_engine(engine, pair):
         moving_mask=moving_mask,
         initial=start,
         landmarks=LandmarkPairs(points, points + np.array([3, -2, 1])),
+        regions=Volume(np.arange(mask.data.size).reshape(mask.data.shape) % 2, fixed.geometry, "comb"),
     )
+    assert registration.inputs["regions"]["name"] == "comb"
+    # An affine cannot slide.
+    assert any("regions have no effect" in warning for warning in registration.warnings)
     assert registration.measures["tre_before_mean_mm"] > registration.measures["tre_after_mean_mm"]
     with pytest.raises(InputError, match="far away"):
         far = Volume(mask.data, deepregister.Geometry(mask.geometry.size, origin=(1e5, 0, 0)), "far away")
         engine.register(fixed, moving, SETTINGS, fixed_mask=far)
+    with pytest.raises(InputError, match="region map mask has the value 1"):
+        engine.register(fixed, moving, SETTINGS, regions=mask)
 
 
 def test_the_worker_is_kept_and_torch_stays_out_of_this_process(folders):

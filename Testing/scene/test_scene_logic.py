@@ -73,6 +73,16 @@ def test_a_rigid_registration_finds_the_known_transform(scene, logic, fixed, mov
     assert nodes.registration.measures["similarity_after"] > nodes.registration.measures["similarity_before"]
 
 
+def test_regions_reach_the_engine(scene, logic, fixed, moving):
+    halves = np.ones(FIXED.shape, np.uint8)
+    halves[:, :, 18:] = 2
+    node = addVolume(scene, Volume(halves, FIXED), "halves", "vtkMRMLLabelMapVolumeNode")
+    # A rigid run is quick, and says that it has no use for them.
+    result = logic.register(fixed, moving, "rigid", "fast", regionsNode=node).registration
+    assert result.inputs["regions"]["name"] == "halves"
+    assert any("regions have no effect" in warning for warning in result.warnings)
+
+
 def test_a_deformable_registration_is_seen_as_the_engine_made_it(host, logic, fixed, moving):
     nodes = logic.register(fixed, moving, "deformable", "fast", createInverse=True)
     engine = nodes.registration.transform

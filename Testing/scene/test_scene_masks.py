@@ -1,11 +1,12 @@
-"""Label maps and segmentations as masks."""
+"""Label maps and segmentations as masks and as regions that may slide."""
 
 import numpy as np
 import pytest
 import slicer
 from deepregister import Volume
 from deepregister.errors import InputError
-from DeepRegisterLib.scene.masks import maskFromNode
+from deepregister.regions import Regions
+from DeepRegisterLib.scene.masks import maskFromNode, regionsFromNode
 from scenery import PAIRS, addLinear, addVolume, dump, rotated
 
 GRID = PAIRS["flipped"][0]
@@ -93,3 +94,42 @@ def test_empty_masks_are_refused(scene):
 def test_another_node_is_refused(scene):
     with pytest.raises(InputError, match=r"own is a .* cannot be a mask"):
         maskFromNode(addLinear(scene, rotated(1), "own"))
+
+
+def labelsSeen(regions, matrix):
+    """The region at each voxel of the grid, moved by `matrix`; beyond the map that of its nearest voxel."""
+    return Regions(regions).at(GRID.points() @ matrix[:3, :3].T + matrix[:3, 3])
+
+
+@pytest.mark.parametrize("segmented", [False, True])
+def test_regions_keep_their_labels_and_lie_where_their_transform_puts_them(scene, segmented):
+    if segmented:
+        node, wanted = addSegmentation(scene), np.where(LABELS == 3, 2, LABELS)
+    else:
+        node, wanted = addVolume(scene, Volume(LABELS, GRID), "tissue", "vtkMRMLLabelMapVolumeNode"), LABELS
+    turn = rotated(40, shift=(6, 5, -4))
+    node.SetAndObserveTransformNodeID(addLinear(scene, turn, "parent").GetID())
+    before = dump(scene)
+    regions, warnings = regionsFromNode(node)
+    assert regions.name == "tissue" and not warnings
+    assert np.array_equal(labelsSeen(regions, turn), wanted)
+    assert dump(scene) == before
+
+
+def test_hidden_segments_are_no_regions(scene):
+    node = addSegmentation(scene)
+    node.GetDisplayNode().SetSegmentVisibility(node.GetSegmentation().GetNthSegmentID(0), False)
+    regions, _ = regionsFromNode(node)
+    assert np.array_equal(labelsSeen(regions, np.eye(4)), LABELS == 3)
+
+
+def test_what_holds_no_regions_is_refused(scene):
+    with pytest.raises(InputError, match=r"own is a .* cannot be a region map"):
+        regionsFromNode(addLinear(scene, rotated(1), "own"))
+    with pytest.raises(InputError, match="region map whole has the value 1"):
+        regionsFromNode(addVolume(scene, Volume(np.ones_like(LABELS), GRID), "whole", "vtkMRMLLabelMapVolumeNode"))
+    node = addSegmentation(scene)
+    for index in range(2):
+        node.GetDisplayNode().SetSegmentVisibility(node.GetSegmentation().GetNthSegmentID(index), False)
+    with pytest.raises(InputError, match="make up the region map"):
+        regionsFromNode(node)

@@ -262,11 +262,13 @@ def test_masks_landmarks_and_start_reach_the_engine_in_the_world(scene, fixed, m
         moving,
         Settings(),
         fixedMaskNode=mask,
+        regionsNode=mask,
         initialTransformNode=start,
         fixedLandmarksNode=lists[0],
         movingLandmarksNode=lists[1],
     )
     assert request.fixedMask.geometry.same_grid(FIXED, 1e-9) and request.movingMask is None
+    assert request.regions.geometry.same_grid(FIXED, 1e-9) and set(np.unique(request.regions.data)) == {0, 1}
     assert isinstance(request.landmarks, LandmarkPairs)
     np.testing.assert_allclose(request.landmarks.moving, np.eye(3) * 10 + 3, atol=1e-9)
     assert isinstance(request.initial, Rigid)

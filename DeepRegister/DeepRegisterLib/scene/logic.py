@@ -82,6 +82,7 @@ class RegistrationLogic:
         *,
         fixedMaskNode=None,
         movingMaskNode=None,
+        regionsNode=None,
         initialTransformNode=None,
         fixedLandmarksNode=None,
         movingLandmarksNode=None,
@@ -100,6 +101,8 @@ class RegistrationLogic:
             quality: "fast", "balanced" or "accurate".
             device: "auto", "cpu", "cuda", "cuda:N" or "mps".
             fixedMaskNode: label map or segmentation: only what lies inside counts. Likewise `movingMaskNode`.
+            regionsNode: label map, or segmentation with a region for each shown segment: parts of the fixed volume that
+                may slide along each other; what is in none of them is one more.
             initialTransformNode: where to start: what would bring the moving volume near the fixed one.
             fixedLandmarksNode: point list; its points pair with those of `movingLandmarksNode` in their order.
             outputTransformNode: transform to overwrite; None makes a new one.
@@ -122,6 +125,7 @@ class RegistrationLogic:
             device,
             fixedMaskNode=fixedMaskNode,
             movingMaskNode=movingMaskNode,
+            regionsNode=regionsNode,
             initialTransformNode=initialTransformNode,
             fixedLandmarksNode=fixedLandmarksNode,
             movingLandmarksNode=movingLandmarksNode,
@@ -142,6 +146,7 @@ class RegistrationLogic:
         *,
         fixedMaskNode=None,
         movingMaskNode=None,
+        regionsNode=None,
         initialTransformNode=None,
         fixedLandmarksNode=None,
         movingLandmarksNode=None,
@@ -161,6 +166,7 @@ class RegistrationLogic:
             settings or Settings(model=model, quality=quality, device=device),
             fixedMaskNode=fixedMaskNode,
             movingMaskNode=movingMaskNode,
+            regionsNode=regionsNode,
             initialTransformNode=initialTransformNode,
             fixedLandmarksNode=fixedLandmarksNode,
             movingLandmarksNode=movingLandmarksNode,
@@ -174,6 +180,7 @@ class RegistrationLogic:
             request.settings,
             fixed_mask=request.fixedMask,
             moving_mask=request.movingMask,
+            regions=request.regions,
             initial=request.initial,
             landmarks=request.landmarks,
         )

@@ -1,4 +1,4 @@
-"""Label maps and segmentations of the scene as masks of the engine."""
+"""Label maps and segmentations of the scene as masks and region maps of the engine."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import slicer
 import vtk
 from deepregister import Volume
 from deepregister.errors import InputError
+from deepregister.regions import Regions
 from vtk.util.numpy_support import vtk_to_numpy
 
 from .frame import lpsFromRAS, matrixArray, transformToFrame
@@ -27,30 +28,52 @@ def maskFromNode(node, frame=None) -> tuple[Volume, tuple[str, ...]]:
     Raises:
         InputError: the node is neither, or the mask is empty.
     """
-    if node.IsA("vtkMRMLSegmentationNode"):
-        data, toLocal = _shownSegments(node)
-        volume, warnings = placedInWorld(data, toLocal, transformToFrame(node, frame), node.GetName(), labels=True)
-    elif node.IsA("vtkMRMLScalarVolumeNode"):
-        volume, warnings = volumeFromNode(node, frame)
-    else:
-        raise InputError(
-            f"{node.GetName()} is a {node.GetTypeDisplayName()} and cannot be a mask. Choose a label map or a "
-            "segmentation."
-        )
+    volume, warnings = _labelsFromNode(node, frame, "mask")
     inside = (volume.data != 0).astype(np.uint8)
     if not inside.any():
         raise InputError(f"The mask {node.GetName()} is empty. Fill it, or leave it out.")
     return Volume(inside, volume.geometry, node.GetName()), warnings
 
 
-def _shownSegments(node) -> tuple[np.ndarray, np.ndarray]:
-    """Voxels (k, j, i) of the union of the shown segments, and the matrix from their indices to the node's LPS mm."""
+def regionsFromNode(node, frame=None) -> tuple[Volume, tuple[str, ...]]:
+    """The map of regions that may slide along each other that a node describes, in the world.
+
+    Args:
+        node: a label map or scalar volume, whose values are kept; or a segmentation, whose shown segments become
+            1 to n in their order, the later on top. What is in none of them is 0.
+        frame: transform node that counts as the world; see `transformToFrame`.
+
+    Returns:
+        The label map (int16) and what the user should know about its preparation.
+
+    Raises:
+        InputError: the node is neither, or what it holds are no regions; see `deepregister.regions`.
+    """
+    volume, warnings = _labelsFromNode(node, frame, "region map")
+    return Regions(volume).labels, warnings
+
+
+def _labelsFromNode(node, frame, role: str) -> tuple[Volume, tuple[str, ...]]:
+    """The labels of a node in the world; `role` says in messages what they are for."""
+    if node.IsA("vtkMRMLSegmentationNode"):
+        data, toLocal = _shownSegments(node, role)
+        return placedInWorld(data, toLocal, transformToFrame(node, frame), node.GetName(), labels=True)
+    if node.IsA("vtkMRMLScalarVolumeNode"):
+        return volumeFromNode(node, frame)
+    raise InputError(
+        f"{node.GetName()} is a {node.GetTypeDisplayName()} and cannot be a {role}. Choose a label map or a "
+        "segmentation."
+    )
+
+
+def _shownSegments(node, role: str) -> tuple[np.ndarray, np.ndarray]:
+    """Voxels (k, j, i), 1 to n in each shown segment, and the matrix from their indices to the node's LPS mm."""
     segmentation = node.GetSegmentation()
     binary = slicer.vtkSegmentationConverter.GetBinaryLabelmapRepresentationName()
     if not segmentation.GetNumberOfSegments() or not segmentation.ContainsRepresentation(binary):
         raise InputError(
             f"The segmentation {node.GetName()} has no binary label map. Create that representation in Slicer's "
-            "Segmentations module, or leave the mask out."
+            f"Segmentations module, or leave the {role} out."
         )
     shown = vtk.vtkStringArray()
     display = node.GetDisplayNode()
@@ -60,12 +83,12 @@ def _shownSegments(node) -> tuple[np.ndarray, np.ndarray]:
             shown.InsertNextValue(segment)
     if not shown.GetNumberOfValues():
         raise InputError(
-            f"No segment of {node.GetName()} is shown. Show the segments that make up the mask, or leave it out."
+            f"No segment of {node.GetName()} is shown. Show the segments that make up the {role}, or leave it out."
         )
     image = slicer.vtkOrientedImageData()
     union = slicer.vtkSegmentation.EXTENT_UNION_OF_SEGMENTS
     if not node.GenerateMergedLabelmapForAllSegments(image, union, None, shown) or min(image.GetDimensions()) < 1:
-        raise InputError(f"The mask {node.GetName()} is empty. Fill it, or leave it out.")
+        raise InputError(f"The {role} {node.GetName()} is empty. Fill it, or leave it out.")
     matrix = vtk.vtkMatrix4x4()
     image.GetImageToWorldMatrix(matrix)
     toLocal = lpsFromRAS(matrixArray(matrix))

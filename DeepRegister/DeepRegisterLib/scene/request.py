@@ -11,7 +11,7 @@ from deepregister.models.registry import find_model
 
 from .grids import atMost
 from .landmarks import landmarksFromNodes
-from .masks import maskFromNode
+from .masks import maskFromNode, regionsFromNode
 from .parents import checkOutput, parentChain
 from .transforms import checkHolds, transformFromNode
 from .volumes import volumeFromNode
@@ -38,6 +38,7 @@ class Request:
     settings: Settings
     fixedMask: Volume | None
     movingMask: Volume | None
+    regions: Volume | None
     initial: Transform | None
     landmarks: LandmarkPairs | None
     notes: tuple[str, ...]
@@ -64,6 +65,7 @@ def requestFromNodes(
     *,
     fixedMaskNode=None,
     movingMaskNode=None,
+    regionsNode=None,
     initialTransformNode=None,
     fixedLandmarksNode=None,
     movingLandmarksNode=None,
@@ -97,6 +99,8 @@ def requestFromNodes(
     for side, node in (("fixed", fixedMaskNode), ("moving", movingMaskNode)):
         masks[side], more = (None, ()) if node is None else maskFromNode(node, earlier)
         notes += more
+    regions, more = (None, ()) if regionsNode is None else regionsFromNode(regionsNode, earlier)
+    notes += more
     initial = None
     if initialTransformNode is not None:
         if initialTransformNode in parentChain(movingNode, earlier):
@@ -121,6 +125,7 @@ def requestFromNodes(
         settings,
         masks["fixed"],
         masks["moving"],
+        regions,
         initial,
         landmarks,
         notes,
