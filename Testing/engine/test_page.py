@@ -258,6 +258,16 @@ def test_a_folded_result_shows_where(tmp_path):
     assert (np.abs(picture.astype(int) - (224, 0, 184)).max(axis=-1) < 8).sum() > 50
 
 
+def test_sliding_regions_are_named_and_their_borders_left_out(tmp_path):
+    registration, fixed, moving, _ = some_result()
+    files = {name: {"path": f"/scans/{name}.nrrd", "frame": None} for name in ("fixed", "regions")}
+    inputs = {"regions": {"name": "lungs and chest wall"}, "files": files}
+    page = page_of(tmp_path, replace(registration, inputs=inputs), fixed, moving)
+    assert page.rows["Sliding regions"] == ["lungs and chest wall"]
+    assert page.rows["Sliding regions of the fixed volume"] == ["/scans/regions.nrrd"]
+    assert page.text.count("No voxel folds, the borders of the sliding regions left out.") == 2
+
+
 @pytest.mark.parametrize(
     ("changes", "level", "headline"),
     [

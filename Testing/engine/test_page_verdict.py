@@ -9,7 +9,7 @@ from deepregister.result import Registration
 GOOD = {"similarity_before": 0.2, "similarity_after": 0.9, "folded_fraction": 0.0}
 
 
-def verdict(measures, confidence=None, warnings=()):
+def verdict(measures, confidence=None, warnings=(), inputs=None):
     return judge(
         Registration(
             Rigid.identity(),
@@ -21,6 +21,7 @@ def verdict(measures, confidence=None, warnings=()):
             "CPU",
             tuple(warnings),
             confidence or Confidence(),
+            inputs=inputs or {},
         )
     )
 
@@ -31,6 +32,11 @@ def test_a_good_result():
     assert found.in_favour == ("The similarity rose from 0.200 to 0.900.", "No voxel folds.")
     assert found.notes == ("12 voxels were not numbers.",)
     assert "Look at the pictures" in found.advice
+
+
+def test_folds_that_were_not_counted_are_told():
+    found = verdict(GOOD, inputs={"regions": {"name": "lungs"}})
+    assert found.in_favour[-1] == "No voxel folds, the borders of the sliding regions left out."
 
 
 def test_reasons_make_reservations_and_a_low_score_asks_for_a_person():

@@ -29,7 +29,7 @@ from .figures import MOST_DIFFERENCE, pair_views, slices
 from .maps import draw_maps
 from .motion import bending, bends, linear_motion
 from .numbers import measure_rows, motion_rows, overlap_rows, setting_rows, volume_rows
-from .verdict import judge, share
+from .verdict import folding, judge
 
 NAME = "report.html"
 PACKAGES = ("matplotlib", "jinja2")
@@ -40,6 +40,7 @@ FILES = {
     "moving": "Moving volume",
     "fixed_mask": "Mask of the fixed volume",
     "moving_mask": "Mask of the moving volume",
+    "regions": "Sliding regions of the fixed volume",
     "initial": "Initial transform",
     "fixed_landmarks": "Landmarks of the fixed volume",
     "moving_landmarks": "Landmarks of the moving volume",
@@ -140,11 +141,7 @@ def _numbers(
         "confidence": registration.confidence,
         "rows": rows,
         "key_rows": [row for row in rows if row.title in KEY_MEASURES],
-        "folding": ""
-        if folded is None
-        else "No voxel folds."
-        if folded == 0
-        else f"{share(folded)} of the voxels fold.",
+        "folding": "" if folded is None else folding(registration),
         "stages": stages,
         "overlaps": overlaps,
         "landmarks": errors,
@@ -157,12 +154,6 @@ def _numbers(
         "versions": list(registration.versions.items()),
         "measures_json": json.dumps(measures, indent=2),
     }
-
-
-def _folding(folded: float | None) -> str:
-    if folded is None:
-        return ""
-    return "No voxel folds." if folded == 0 else f"{share(folded)} of the voxels fold."
 
 
 def _date(text: str) -> str:
@@ -189,6 +180,8 @@ def _asked(inputs: Mapping[str, Any]) -> list[tuple[str, str]]:
     masks = [side for side in ("fixed", "moving") if inputs.get(f"{side}_mask")]
     if masks:
         rows.append(("Masks", " and ".join(masks)))
+    if inputs.get("regions"):
+        rows.append(("Sliding regions", inputs["regions"]["name"]))
     if inputs.get("landmark_pairs"):
         rows.append(("Landmark pairs", str(inputs["landmark_pairs"])))
     return rows

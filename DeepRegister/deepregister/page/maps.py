@@ -165,7 +165,7 @@ def _jacobian(
     if folds:
         figure.legend(handles=[Patch(color=FOLD, label="folded")], loc="lower right", frameon=False, fontsize=8)
     alt = f"Jacobian determinant on a logarithmic scale from {1 / ratio:.3g} to {ratio:.3g}, 1 in the middle"
-    return _picture(figure, f"{alt}; {'folded voxels are marked' if folds else 'no voxel folds'}.")
+    return _picture(figure, f"{alt}; {'folded voxels are marked' if folds else 'no folded voxel is marked'}.")
 
 
 def _sheet(seen: Views, legend: bool = True):

@@ -87,7 +87,7 @@ def judge(registration: Registration) -> Verdict:
     if folded:
         speaks_against(f"The field folds in {share(folded)} of its voxels.")
     elif folded is not None:
-        in_favour.append("No voxel folds.")
+        in_favour.append(folding(registration))
 
     if failed:
         level = "failed"
@@ -99,6 +99,15 @@ def judge(registration: Registration) -> Verdict:
         level = "good"
     words = "reserved" if level == "good" and against else level
     return Verdict(level, *WORDS[words], tuple(against), tuple(in_favour), tuple(notes))
+
+
+def folding(registration: Registration) -> str:
+    """How many voxels fold, where that was measured, in a sentence."""
+    folded = registration.measures["folded_fraction"]
+    found = f"{share(folded)} of the voxels fold" if folded else "No voxel folds"
+    # Across them the field may jump: folds there were not counted.
+    where = ", the borders of the sliding regions left out" if registration.inputs.get("regions") else ""
+    return f"{found}{where}."
 
 
 def share(fraction: float) -> str:
