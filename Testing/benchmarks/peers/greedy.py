@@ -1,4 +1,4 @@
-"""greedy (Yushkevich et al., 2016; `picsl-greedy`): NCC of radius 2, 100x50x10 iterations, as documented."""
+"""greedy (Yushkevich et al., 2016; `picsl-greedy`): NCC of radius 2, 100x50x10 iterations, as its tutorial has it."""
 
 import sys
 
@@ -18,7 +18,7 @@ def register(job, folder):
     if "affine" in job:
         np.savetxt(matrix_file, FLIP @ np.array(job["affine"]) @ FLIP)
     else:
-        greedy.execute(f"{images} -a -dof 12 -m NMI -ia-image-centers -n 100x50x10 -o {matrix_file}")
+        greedy.execute(f"{images} -a -dof 12 -m NCC 2x2x2 -ia-image-centers -n 100x50x10 -o {matrix_file}")
     greedy.execute(f"{images} -m NCC 2x2x2 -it {matrix_file} -n 100x50x10 -s 1.732vox 0.707vox -o {field_file}")
     save(folder, sitk.ReadImage(str(field_file)), FLIP @ np.loadtxt(matrix_file) @ FLIP)
 
