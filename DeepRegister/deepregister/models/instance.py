@@ -39,7 +39,7 @@ from .landmark_pull import LandmarkPull
 from .layers import Layers
 
 # Smoothing of each update and of the whole field, in voxels of the level, at the first of its steps.
-UPDATE_SIGMA = 1.9
+UPDATE_SIGMA = 2.1
 FIELD_SIGMA = 0.87
 # Longest step of the bulk of voxels, in voxels: with the smoothing above its derivative stays well below 1.
 STEP = 0.5
@@ -51,10 +51,10 @@ PATIENCE, LEAST_GAIN, SKIP = 8, 1e-3, 0.25
 # Pairs of one contrast have a linear share of intensities of 0.77 and more where it is measured, also under other
 # windows, bias and noise; two MR contrasts of heads have 0.2 to 0.67.
 ONE_CONTRAST, CONTRAST_LEVEL = 0.72, 2
-# Where the coarsest level agrees less than this, or moves more than this share of the content's extent, gradients
-# alone are not trusted: a discrete search, on grids of so many voxels with a lattice that reaches so far, starts a
-# second run, and the better one at the settling level goes on.
-DOUBTFUL_AGREEMENT, DOUBTFUL_MOTION = 0.5, 0.048
+# Where the coarsest level agrees less than this, or moves farther than this (mm, and share of the content's extent),
+# gradients alone are not trusted: a discrete search, on grids of so many voxels with a lattice that reaches so far,
+# starts a second run, and the better one at the settling level goes on.
+DOUBTFUL_AGREEMENT, DOUBTFUL_MM, DOUBTFUL_SHARE = 0.5, 8.0, 0.048
 DISCRETE, SETTLING_LEVEL = ((60_000, 5), (100_000, 3), (200_000, 3)), 2
 # The search has seen all motion within its reach, gradients only what is near: it is kept unless it is clearly worse.
 TOLERATED_LOSS = 0.01
@@ -340,8 +340,9 @@ def _bounded(update: torch.Tensor, step: float, typical: float) -> torch.Tensor:
 
 def _doubtful(state: State, content: Geometry) -> bool:
     moved = lengths(state.fields[0]).flatten()[:: max(1, state.fields[0][0, 0].numel() // 100_000)]
-    far = float(torch.quantile(moved, 0.98)) * min(state.geometry.spacing) / float(np.median(content.extent_mm))
-    return far > DOUBTFUL_MOTION or state.agreement < DOUBTFUL_AGREEMENT
+    far = float(torch.quantile(moved, 0.98)) * min(state.geometry.spacing)
+    least = max(DOUBTFUL_MM, DOUBTFUL_SHARE * float(np.median(content.extent_mm)))
+    return far > least or state.agreement < DOUBTFUL_AGREEMENT
 
 
 def split_start(start: Transform | None) -> tuple[LinearTransform, Transform | None]:
