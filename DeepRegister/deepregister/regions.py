@@ -60,6 +60,15 @@ class Regions:
         i, j, k = np.moveaxis(np.clip(index, 0, np.subtract(self.labels.geometry.size, 1)), -1, 0)
         return self.labels.data[k, j, i]
 
+    def check_overlap(self, fixed: Geometry) -> None:
+        """Raise `InputError` where the grid of the fixed image lies within one region: then nothing could slide."""
+        coarse = fixed.with_spacing(np.maximum(fixed.spacing, fixed.extent_mm / 64))
+        if len(np.unique(self.on(coarse))) == 1:
+            raise InputError(
+                f"All of the fixed image lies in one region of the map {self.labels.name}, so nothing could slide. "
+                "Check that the map was made on this image."
+            )
+
     def interface(self, geometry: Geometry) -> np.ndarray:
         """Voxels (k, j, i) of a grid with another region within two voxels: there a field may jump, and fold."""
         found = self.on(geometry)

@@ -45,6 +45,8 @@ SHARES = {
     "deformable": {"prepare": 0.05, "align": 0.2, "deform": 0.55, "inverse": 0.1, "measure": 0.1},
 }
 AUTO = "deformable"
+# Patients lie otherwise by up to about this much, degrees; beyond it a header is to blame.
+UNLIKELY_TURN = 60.0
 LEAST_GRID = 16
 
 
@@ -110,6 +112,8 @@ def register(
     fixed_side, fixed_warnings = prepare(fixed_volume, masks[0])
     moving_side, moving_warnings = prepare(moving_volume, masks[1])
     sliding = None if regions is None else Regions(as_volume(regions, "region map"))
+    if sliding is not None:
+        sliding.check_overlap(fixed_side.content)
     pair = Pair(fixed_side, moving_side, landmarks, sliding)
     warnings = fixed_warnings + moving_warnings
     if sliding is not None and card.transform != "deformable":
@@ -137,6 +141,12 @@ def register(
         monitor.report("measure", 0.0, "Measuring")
         measures = _measures(pair, transform, inverse, start, fixed_volume.geometry, landmarks, compute)
         measures.update(_evidence(pair, transform, start), **monitor.evidence)
+    turned = rotation_degrees(split_start(transform)[0])
+    if start is None and turned > UNLIKELY_TURN:
+        warnings.append(
+            f"The moving volume was turned by {turned:.0f} degrees to fit: the orientation in one of the headers seems "
+            "wrong. Check left and right before you use the result."
+        )
     measures.update(estimated_memory_bytes=expected.memory_bytes, estimated_seconds=round(expected.seconds, 1))
     monitor.report("measure", 0.6, "Resampling the moving volume")
     registered = transform.resample(moving_volume, fixed_volume.geometry)
@@ -209,6 +219,12 @@ def _why_not(pair: Pair, aligned: Transform, deformed: Transform, device: torch.
     fields = [part for part in deformed.parts if isinstance(part, DisplacementField)]
     folds = max(quality.folding(field, pair.regions)["folded_fraction"] for field in fields)
     return f"the field folds in {folds:.4%} of its voxels" if folds else None
+
+
+def rotation_degrees(linear: LinearTransform) -> float:
+    """By how much a linear transform turns, stretching and shearing left out."""
+    left, _, right = np.linalg.svd(linear.matrix[:3, :3])
+    return float(np.degrees(np.arccos(np.clip((np.trace(left @ right) - 1) / 2, -1, 1))))
 
 
 def invert_transform(transform: Transform, device: torch.device) -> Transform:

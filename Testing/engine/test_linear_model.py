@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from deepregister import Affine, Rigid, Settings, Volume
+from deepregister import Affine, Rigid, Settings, Volume, register
 from deepregister.errors import Cancelled
 from deepregister.landmarks import LandmarkPairs
 from deepregister.models.linear import LinearModel
@@ -177,3 +177,12 @@ def test_cancel_is_heard_in_every_step():
         stop = int(share * len(asked))
         with pytest.raises(Cancelled):
             run("affine", fixed, moving, monitor=Monitor(cancelled=lambda: next(calls) >= stop))  # noqa: B023
+
+
+def test_a_user_is_told_of_a_header_that_seems_wrong():
+    """Found, but never in silence: left and right hang on it."""
+    moving = lopsided(Rigid.identity(), "two")
+    turned = register(lopsided(rigid((180, 0, 0))), moving, "rigid", quality="fast", device="cpu")
+    assert any("turned by 180 degrees" in warning for warning in turned.warnings)
+    usual = register(lopsided(rigid((20, 0, 0))), moving, "rigid", quality="fast", device="cpu")
+    assert not any("degrees" in warning for warning in usual.warnings)

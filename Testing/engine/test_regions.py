@@ -94,3 +94,10 @@ def test_folds_at_the_interface_do_not_count():
 def test_a_map_that_says_nothing_of_sliding_is_refused(data, message):
     with pytest.raises(InputError, match=message):
         Regions(Volume(data, GEOMETRY, "bad"))
+
+
+def test_a_map_that_lies_elsewhere_is_refused(pair):
+    fixed, moving, _ = pair
+    far = Volume(halves().data, Geometry(GEOMETRY.size, GEOMETRY.spacing, (500.0, 0.0, 0.0)), "far away")
+    with pytest.raises(InputError, match="one region of the map far away"):
+        register(fixed, moving, "deformable", quality="fast", regions=far)
