@@ -96,7 +96,8 @@ class Transform(ABC):
         """Determinant of the spatial derivative at every voxel of `onto`, shape (k, j, i).
 
         Central differences through spacing and direction, so that flipped and oblique grids measure the same.
-        1 keeps volume, below 1 the moving volume shrinks towards the fixed one, at 0 or less space folds.
+        1 keeps volume; above 1 tissue takes more room in the moving volume and is shrunk to fit, below 1 it is
+        enlarged; at 0 or less space folds.
         """
         # Across a grid of one voxel there is no difference to take: take it with its neighbours outside.
         margin = [1 if n == 1 else 0 for n in onto.size]
