@@ -141,14 +141,14 @@ class InstanceOptimisation:
         if residual is not None:
             geometry = levels[-1].geometry
             field = field_from_mm(residual.sampled_on(geometry).displacement, geometry, device)
-        state = ascent.level(0, State.of(field, geometry, ascent.layers(0)))
+        state = ascent.level(0, State.of(field, geometry, ascent.layers(0)), judged=True)
         next_level = 1
         if residual is None and _doubtful(state, pair.fixed.content):
             settling = min(SETTLING_LEVEL, len(levels) - 1)
             for number in range(1, settling + 1):
-                state = ascent.level(number, state)
+                state = ascent.level(number, state, judged=number == settling)
             # Straight to the settling level: on the coarser ones fine structure would pull it back.
-            other = ascent.level(settling, _discrete(pair, linear, device, monitor))
+            other = ascent.level(settling, _discrete(pair, linear, device, monitor), judged=True)
             if other.similarity > (1 - TOLERATED_LOSS) * state.similarity:
                 state = other
             next_level = settling + 1
@@ -159,7 +159,13 @@ class InstanceOptimisation:
 
 @dataclass
 class State:
-    """Where the optimisation stands: a field (1, 3, D, H, W) for each layer of motion, in voxels of one grid."""
+    """Where the optimisation stands.
+
+    Attributes:
+        fields: (1, 3, D, H, W) for each layer of motion, in voxels of the grid.
+        geometry: the grid.
+        similarity, agreement: of the images under the fields, where they were asked for.
+    """
 
     fields: list[torch.Tensor]
     geometry: Geometry
@@ -192,8 +198,8 @@ class _Ascent:
     def layers(self, number: int) -> Layers:
         return Layers(self.pair.regions, self.levels[number].geometry, self.device)
 
-    def level(self, number: int, state: State) -> State:
-        """The state after level `number`."""
+    def level(self, number: int, state: State, judged: bool = False) -> State:
+        """The state after level `number`; how good it is costs two more passes over the images."""
         level = self.levels[number]
         geometry, layers = level.geometry, self.layers(number)
         force = _LevelImages(self.pair, geometry, self.linear, self.device).force(self.similarity)
@@ -211,6 +217,8 @@ class _Ascent:
         fields = _ascend(force, pulls, layers, fields, geometry, level.iterations, report)
         # Single steps cannot fold space, but many of them, smoothed and interpolated, can in single voxels.
         fields = [unfolded(field) for field in fields]
+        if not judged:
+            return State(fields, geometry)
         together = layers.joined(fields)
         return State(fields, geometry, force.value(together), force.agreement(together))
 
