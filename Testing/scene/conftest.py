@@ -1,6 +1,8 @@
-"""Fixtures of the scene's tests: a fresh MRML scene for each."""
+"""Fixtures of the scene's tests: a fresh MRML scene for each, and a logic over the real worker process."""
 
 import pytest
+from deepregister.client import EngineClient
+from DeepRegisterLib.scene.logic import RegistrationLogic
 from headless_slicer import HeadlessSlicer
 
 
@@ -16,3 +18,15 @@ def host():
 def scene(host):
     """A fresh `vtkMRMLScene`."""
     return host.scene
+
+
+@pytest.fixture(scope="module")
+def client():
+    """One worker for all tests of a file: it loads torch once."""
+    with EngineClient() as engine:
+        yield engine
+
+
+@pytest.fixture
+def logic(client):
+    return RegistrationLogic(client)

@@ -4,27 +4,14 @@ import numpy as np
 import pytest
 import slicer
 from deepregister import Volume
-from deepregister.client import EngineClient
 from deepregister.errors import Cancelled, InputError
 from DeepRegisterLib.scene.frame import transformedPoints
-from DeepRegisterLib.scene.logic import RegistrationLogic
 from DeepRegisterLib.scene.volumes import setVolume
 from scenery import addVolume, centred, dump, rigid
 
 GRID = centred((30, 28, 26), (1.6, 1.6, 1.8), 9)
 SHIFTS = [(0, 0, 0), (3, -2, 1), (-2, 3, 2)]
 POINTS = GRID.points()[4:-4:4, 4:-4:4, 4:-4:4]
-
-
-@pytest.fixture(scope="module")
-def client():
-    with EngineClient() as engine:
-        yield engine
-
-
-@pytest.fixture
-def logic(client):
-    return RegistrationLogic(client)
 
 
 def truth(number):

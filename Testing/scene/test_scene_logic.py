@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 import slicer
 from deepregister import Settings, Volume
-from deepregister.client import EngineClient
 from deepregister.errors import Cancelled, InputError, ModelError, WorkerError
 from DeepRegisterLib.scene.frame import transformedPoints
 from DeepRegisterLib.scene.grids import LOSS_ANYWHERE, LOSS_NEARLY_EVERYWHERE
@@ -22,18 +21,6 @@ from scenery import SliceView, addVolume, centred, dump, rigid, sliceOf
 FIXED = centred((36, 34, 32), (1.4, 1.5, 1.6), 14)
 MOVING = centred((40, 42, 38), (1.5, 1.4, 1.5), -9, (1, 0.2, 0.4), flips=(1, -1, 1))
 TRUTH = rigid(FIXED, degrees=7, shift=(3, -2, 2))
-
-
-@pytest.fixture(scope="module")
-def client():
-    """One worker for all tests of this file: it loads torch once."""
-    with EngineClient() as engine:
-        yield engine
-
-
-@pytest.fixture
-def logic(client):
-    return RegistrationLogic(client)
 
 
 @pytest.fixture
