@@ -55,6 +55,12 @@ def test_two_models_of_one_name_are_refused(tmp_path):
         ({"summary": None}, "lacks summary"),
         ({"colour": '"red"'}, "does not know colour"),
         ({"name": "= ="}, "cannot be read"),
+        ({"modalities": '"MR"'}, r"modalities = 'MR'. It must be a list of texts"),
+        ({"experimental": "1"}, "experimental = 1. It must be true or false"),
+        ({"extent_mm": "[60, 30]"}, "the smaller one first"),
+        ({"spacing_mm": '"1 mm"'}, "a number of at least 0"),
+        ({"figures": "{ dice = 0.8 }"}, "a value and a sentence"),
+        ({"weights": '"w.safetensors"'}, "names weights, but"),
     ],
 )
 def test_damaged_cards_are_refused_by_file_and_reason(tmp_path, changes, message):
@@ -62,6 +68,48 @@ def test_damaged_cards_are_refused_by_file_and_reason(tmp_path, changes, message
     with pytest.raises(ModelError, match=message) as caught:
         list_models()
     assert str(folder / "card.toml") in str(caught.value)
+
+
+LEARNED = {
+    "architecture": '"voxelmorph"',
+    "transform": '"deformable"',
+    "spacing_mm": "1.0",
+    "weights": '"w.safetensors"',
+    "sha256": f'"{"0f" * 32}"',
+    "extent_mm": "[30, 60]",
+    "anatomies": '["hippocampus"]',
+    "known_failures": '["Fails where the hippocampus is cut off."]',
+    "figures": '{ dice = { value = 0.8, sentence = "Mean Dice of two labels over 100 pairs." } }',
+    "across_contrasts": None,
+    "[parameters]": None,
+    "kind": None,
+}
+
+
+def test_a_learned_card_says_what_its_network_needs(tmp_path):
+    card = Card.read(copied(tmp_path / "net", name='"net"', **LEARNED) / "card.toml")
+    assert card.learned and not find_model("affine").learned
+    assert card.spacing_mm == 1.0 and card.extent_mm == (30, 60) and card.anatomies == ("hippocampus",)
+    assert card.figures["dice"].value == 0.8 and card.figures["dice"].sentence.endswith("pairs.")
+    assert card.bfloat16_mm is None and not card.across_contrasts
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"sha256": None}, "64 digits"),
+        ({"sha256": '"0F"'}, "64 digits"),
+        ({"weights": None}, "name of a .safetensors file"),
+        ({"weights": '"w.pt"'}, "name of a .safetensors file"),
+        ({"weights": '"../w.safetensors"'}, "name of a .safetensors file"),
+        ({"spacing_mm": None}, "spacing of the network's grid"),
+        ({"transform": '"affine"'}, 'transform = "deformable"'),
+    ],
+)
+def test_a_learned_card_that_cannot_run_is_refused(tmp_path, changes, message):
+    folder = copied(tmp_path / "net", name='"net"', **{**LEARNED, **changes})
+    with pytest.raises(ModelError, match=message):
+        Card.read(folder / "card.toml")
 
 
 def test_unknown_names_are_answered_with_the_known_ones():

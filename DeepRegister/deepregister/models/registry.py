@@ -7,9 +7,10 @@ A model is a folder with a `card.toml`. Built-in ones lie beside this file, a us
 from __future__ import annotations
 
 import os
+import re
 import sys
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -18,13 +19,28 @@ from ..errors import ModelError
 
 BUILT_IN = Path(__file__).parent
 # Architecture -> module and class beside this file; imported, and torch with it, only when a model runs.
-ARCHITECTURES = {"linear": ("linear", "LinearModel"), "instance": ("instance", "InstanceOptimisation")}
+ARCHITECTURES = {
+    "linear": ("linear", "LinearModel"),
+    "instance": ("instance", "InstanceOptimisation"),
+    "voxelmorph": ("learned", "LearnedModel"),
+    "pyramid": ("learned", "LearnedModel"),
+}
+# Those that are nothing without weights.
+LEARNED = ("voxelmorph", "pyramid")
 TRANSFORMS = ("rigid", "affine", "deformable")
 
 
 @dataclass(frozen=True)
+class Figure:
+    """One measured figure of a model: its value, and a sentence that says of what and on which data."""
+
+    value: float
+    sentence: str
+
+
+@dataclass(frozen=True)
 class Card:
-    """What a model says of itself.
+    """What a model says of itself. The entries from `spacing_mm` on are for learned models alone.
 
     Attributes:
         name: what a user types.
@@ -36,8 +52,20 @@ class Card:
         modalities: what it was made for; ("any",) for all.
         paper: where the method comes from.
         licence: SPDX name, of the weights where there are any.
-        experimental: not among the first choices of a list.
+        experimental: not among the first choices of a list, and never chosen by `auto`.
         parameters: keyword arguments of the architecture.
+        anatomies: what it was made for; ("any",) for all.
+        across_contrasts: whether the two volumes may differ in contrast or modality.
+        intended: who should use it and for what, in a sentence or two, where the summary leaves that open.
+        known_failures: what is known to go wrong, one sentence each.
+        figures: what was measured, by a short name.
+        extent_mm: least and most middle side of the box around what a volume shows, mm; None for all.
+        spacing_mm: of the network's grid.
+        weights: name of the .safetensors file beside the card.
+        sha256: of that file, in hexadecimal digits.
+        training_data: what it was trained on, with source and licence.
+        training: steps, hardware and time, in one sentence.
+        bfloat16_mm: how far computing in bfloat16 moves the field at most, mm, as measured; None forbids it.
         folder: where the card lies.
     """
 
@@ -52,14 +80,32 @@ class Card:
     licence: str
     experimental: bool = False
     parameters: Mapping[str, Any] = field(default_factory=dict)
+    anatomies: tuple[str, ...] = ("any",)
+    across_contrasts: bool = False
+    intended: str = ""
+    known_failures: tuple[str, ...] = ()
+    figures: Mapping[str, Figure] = field(default_factory=dict)
+    extent_mm: tuple[float, float] | None = None
+    spacing_mm: float | None = None
+    weights: str = ""
+    sha256: str = ""
+    training_data: str = ""
+    training: str = ""
+    bfloat16_mm: float | None = None
     folder: Path = BUILT_IN
+
+    @property
+    def learned(self) -> bool:
+        """Whether it is a network with weights."""
+        return self.architecture in LEARNED
 
     @classmethod
     def read(cls, path: Path) -> Card:
         """The card in a `card.toml`.
 
         Raises:
-            ModelError: it cannot be read, lacks an entry, has an unknown one, or names no known architecture.
+            ModelError: it cannot be read, lacks an entry, has an unknown one or one of the wrong kind, or names no
+                known architecture.
         """
         try:
             values = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -79,7 +125,75 @@ class Card:
                     f"The model card {path} names the {entry} {values[entry]!r}. Known are: {', '.join(choices)}. "
                     "A newer DeepRegister may know it."
                 )
-        return cls(**{**values, "modalities": tuple(values["modalities"])}, folder=path.parent)
+        for entry, value in values.items():
+            fits, wanted = KINDS[known[entry].type]
+            if not fits(value):
+                raise ModelError(f"The model card {path} has {entry} = {value!r}. It must be {wanted}.")
+        lists = {entry: tuple(value) for entry, value in values.items() if isinstance(value, list)}
+        figures = {name: Figure(**figure) for name, figure in values.get("figures", {}).items()}
+        card = cls(**{**values, **lists, "figures": figures}, folder=path.parent)
+        card._check_weights(path)
+        return card
+
+    def _check_weights(self, path: Path) -> None:
+        """Refuse what would only show when the model runs."""
+        if not self.learned:
+            if self.weights or self.sha256:
+                raise ModelError(
+                    f"The model card {path} names weights, but a model of the architecture {self.architecture!r} has "
+                    "none. Remove the entries weights and sha256."
+                )
+            return
+        if self.transform != "deformable" or not self.spacing_mm:
+            raise ModelError(
+                f'The model card {path} is of a learned model: it needs transform = "deformable" and spacing_mm, the '
+                "spacing of the network's grid in mm."
+            )
+        # A name alone: a card from elsewhere must not lead to files outside its folder.
+        if not re.fullmatch(r"[^/\\:]+\.safetensors", self.weights):
+            raise ModelError(
+                f"The model card {path} has weights = {self.weights!r}. It must be the name of a .safetensors file "
+                "beside it."
+            )
+        if not re.fullmatch(r"[0-9a-f]{64}", self.sha256):
+            raise ModelError(
+                f"The model card {path} has sha256 = {self.sha256!r}. It must be the SHA-256 of {self.weights}, 64 "
+                "digits: without it, damaged weights could not be told from good ones."
+            )
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and value >= 0
+
+
+def _is_figure(value: object) -> bool:
+    if not isinstance(value, dict) or set(value) != {"value", "sentence"}:
+        return False
+    # A change may be negative.
+    return isinstance(value["sentence"], str) and isinstance(value["value"], (int, float))
+
+
+# What an entry must be, by its annotation in `Card`.
+KINDS: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "str": (lambda value: isinstance(value, str), "text"),
+    "bool": (lambda value: isinstance(value, bool), "true or false"),
+    "float | None": (_is_number, "a number of at least 0"),
+    "tuple[str, ...]": (
+        lambda value: isinstance(value, list) and all(isinstance(each, str) for each in value),
+        "a list of texts",
+    ),
+    "tuple[float, float] | None": (
+        lambda value: (
+            isinstance(value, list) and len(value) == 2 and all(map(_is_number, value)) and value[0] < value[1]
+        ),
+        "two numbers, the smaller one first",
+    ),
+    "Mapping[str, Any]": (lambda value: isinstance(value, dict), "a table"),
+    "Mapping[str, Figure]": (
+        lambda value: isinstance(value, dict) and all(map(_is_figure, value.values())),
+        "a table of tables with a value and a sentence each",
+    ),
+}
 
 
 def list_models(models_dir: str | os.PathLike | None = None) -> list[Card]:
@@ -128,8 +242,13 @@ def user_models_dir() -> Path:
 
 
 def load_model(card: Card):
-    """The model itself, ready to `run`; imports torch."""
+    """The model itself, ready to `run`; imports torch.
+
+    Raises:
+        ModelError: the weights are missing, damaged or not this network's.
+    """
     from importlib import import_module
 
     module, name = ARCHITECTURES[card.architecture]
-    return getattr(import_module(f"{__package__}.{module}"), name)(**card.parameters)
+    kind = getattr(import_module(f"{__package__}.{module}"), name)
+    return kind(card) if card.learned else kind(**card.parameters)
