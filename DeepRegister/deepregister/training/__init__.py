@@ -1,0 +1,1 @@
+"""Training of models: synthesis of pairs, losses, recipes, and the loop that runs them."""
