@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import permutations
 
 import numpy as np
 import SimpleITK as sitk
@@ -124,6 +125,18 @@ class Geometry:
         """The voxels from index `start` up to, not including, `stop` (i, j, k); negative or larger ones extend."""
         start, stop = np.asarray(start, dtype=int), np.asarray(stop, dtype=int)
         return replace(self, size=tuple(stop - start), origin=tuple(self.index_to_point(start)))
+
+    def canonical(self) -> Geometry:
+        """The same voxels, with axes taken in the order and sense in which i, j, k run nearest to x, y, z (LPS)."""
+        cosines = np.asarray(self.direction)
+        order = max(permutations(range(3)), key=lambda axes: sum(abs(cosines[n, axis]) for n, axis in enumerate(axes)))
+        flipped = cosines[range(3), order] < 0
+        size = np.asarray(self.size)[list(order)]
+        matrix = self.matrix
+        changed = np.eye(4)
+        changed[:3, :3] = matrix[:3, order] * np.where(flipped, -1, 1)
+        changed[:3, 3] = matrix[:3, 3] + matrix[:3, order] @ np.where(flipped, size - 1, 0)
+        return Geometry.from_matrix(changed, tuple(int(n) for n in size))
 
     def padded(self, voxels: int | Sequence[int]) -> Geometry:
         """The grid with `voxels` more on each side (one number, or one for each of i, j, k)."""

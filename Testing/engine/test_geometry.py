@@ -133,3 +133,26 @@ def test_a_tilt_is_refused_with_its_remedy():
 
 def test_describes_itself():
     assert Geometry((4, 5, 6), (1, 0.98765, 2.5)).describe() == "4x5x6 voxels of 1x0.988x2.5 mm"
+
+
+@given(geometries(), axis_changes())
+def test_the_canonical_grid_is_the_same_however_the_axes_are_named(geometry, change):
+    other, _ = relabelled(geometry, geometry.points(), *change)
+    one, two = geometry.canonical(), other.canonical()
+    cosines = np.asarray(one.direction)
+    # Where two axes lie equally near to one of space, either may come first.
+    if abs(np.sort(np.abs(cosines), axis=0)[-1] - np.sort(np.abs(cosines), axis=0)[-2]).min() > 1e-6:
+        assert one.same_grid(two, 1e-9)
+    assert (np.diag(cosines) >= 0).all()
+    corners = [geometry.index_to_point(np.zeros(3)), geometry.index_to_point(np.asarray(geometry.size) - 1)]
+    index = one.point_to_index(corners)
+    assert index.min(0) == pytest.approx(np.zeros(3), abs=1e-6)
+    assert index.max(0) == pytest.approx(np.asarray(one.size) - 1, abs=1e-6)
+
+
+def test_canonical_axes_run_towards_left_back_and_head():
+    ras = Geometry((4, 5, 6), (1, 2, 3), (10, 20, 30), ((0, -1, 0), (0, 0, -1), (1, 0, 0)))
+    canonical = ras.canonical()
+    assert canonical.size == (5, 6, 4) and canonical.spacing == (2, 3, 1)
+    assert np.asarray(canonical.direction) == pytest.approx(np.eye(3))
+    assert canonical.canonical() == canonical
