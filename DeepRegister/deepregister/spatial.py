@@ -1,8 +1,9 @@
 """The tensor side of transforms: warp, compose, exponentiate, invert, Jacobian; and every change of coordinates.
 
-Tensors are images (1, C, D, H, W) and fields (1, 3, D, H, W). A field holds displacements along the i, j, k axes of
-its own grid, in voxels of that grid; it never leaves the engine in this form (`field_to_mm`, `field_from_mm`).
-W, H, D run along i, j, k. This is the one place that turns voxels into millimetres or normalised coordinates.
+Tensors are images (B, C, D, H, W) and fields (B, 3, D, H, W); B is 1 where a function says so. A field holds
+displacements along the i, j, k axes of its own grid, in voxels of that grid; it never leaves the engine in this form
+(`field_to_mm`, `field_from_mm`). W, H, D run along i, j, k. Gradients flow through warping, composing, exponentiating
+and the Jacobian. This is the one place that turns voxels into millimetres or normalised coordinates.
 """
 
 from __future__ import annotations
@@ -66,12 +67,17 @@ def normalised(index: torch.Tensor, size: int) -> torch.Tensor:
 
 
 def sample(image: torch.Tensor, grid: torch.Tensor, padding: str = "border", mode: str = "bilinear") -> torch.Tensor:
-    """`image` (1, C, ...) at normalised coordinates (1, ..., 3), trilinear."""
+    """`image` (B, C, ...) at normalised coordinates (B, ..., 3), trilinear."""
     return F.grid_sample(image, grid, mode=mode, padding_mode=padding, align_corners=True)
 
 
+def single(tensor: torch.Tensor) -> torch.Tensor:
+    """In single precision where it has less: half precision cannot tell one voxel of 300 from the next."""
+    return tensor.float() if tensor.dtype in (torch.float16, torch.bfloat16) else tensor
+
+
 def warp(image: torch.Tensor, field: torch.Tensor, padding: str = "border") -> torch.Tensor:
-    """The image at x + u(x): `image` (1, C, D, H, W) on the field's own grid."""
+    """The image at x + u(x): `image` (B, C, D, H, W) on the field's own grid; never in half precision."""
     return resample(image, np.eye(4), field.shape[2:], padding, field)
 
 
@@ -82,21 +88,22 @@ def resample(
     padding: str = "border",
     field: torch.Tensor | None = None,
 ) -> torch.Tensor:
-    """`image` (1, C, ...) on a grid of `shape` whose voxel x reads it at `matrix` @ (x + u(x)), u optional."""
+    """`image` (B, C, ...) on a grid of `shape` whose voxel x reads it at `matrix` @ (x + u(x)), u optional."""
+    image, field = single(image), None if field is None else single(field)
     axes = identity_axes(shape, image.device)
     parts = []
     for start, stop in slabs(image.new_empty(()).expand(1, 1, *shape)):
         moved = [axes[0], axes[1], axes[2][start:stop]]
         if field is not None:
-            moved = [axis + field[0, n, start:stop] for n, axis in enumerate(moved)]
+            moved = [axis + part for axis, part in zip(moved, field[:, :, start:stop].unbind(1), strict=True)]
         index = [
             sum((float(matrix[row, n]) * moved[n] for n in range(3) if matrix[row, n] != 0), float(matrix[row, 3]))
             for row in range(3)
         ]
         size = image.shape[:1:-1]
-        part = (stop - start, *shape[1:])
+        part = (len(image), stop - start, *shape[1:])
         grid = torch.stack([normalised(index[row], size[row]).expand(part) for row in range(3)], -1)
-        parts.append(sample(image, grid[None], padding))
+        parts.append(sample(image, grid, padding))
     return torch.cat(parts, 2) if len(parts) > 1 else parts[0]
 
 
@@ -114,9 +121,22 @@ def compose(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
 
 def exponentiate(velocity: torch.Tensor, steps: int = 7) -> torch.Tensor:
     """The displacement of a stationary velocity field, by scaling and squaring (Arsigny et al., MICCAI 2006)."""
-    field = velocity / 2**steps
+    field = single(velocity) / 2**steps
     for _ in range(steps):
         field = compose(field, field)
+    return field
+
+
+def upsampled_field(field: torch.Tensor, factor: int) -> torch.Tensor:
+    """The same displacements on a grid of `factor` times as many voxels along each axis, in voxels of that grid.
+
+    A coarse voxel covers factor^3 fine ones, and its value belongs to their middle; beyond the outermost it is held.
+    Repeated doubling rounds off the kinks of linear interpolation: it tends to quadratic splines (Chaikin 1974).
+    """
+    while factor > 1:
+        step = 2 if factor % 2 == 0 else factor
+        field = step * F.interpolate(single(field), scale_factor=step, mode="trilinear", align_corners=False)
+        factor //= step
     return field
 
 
@@ -176,11 +196,16 @@ def gradient(image: torch.Tensor) -> torch.Tensor:
 
 
 def jacobian_determinant(field: torch.Tensor) -> torch.Tensor:
-    """det d(x + u)/dx by central differences, (D, H, W).
+    """det d(x + u)/dx by central differences, (D, H, W), of one field (1, 3, D, H, W).
 
     The change from voxels to mm is one linear map on both sides, so the determinant is that of physical space.
     """
-    rows = [gradient(field[:, axis : axis + 1])[0] for axis in range(3)]
+    return jacobian_determinants(field)[0]
+
+
+def jacobian_determinants(fields: torch.Tensor) -> torch.Tensor:
+    """`jacobian_determinant` of each of the fields (B, 3, D, H, W): (B, D, H, W)."""
+    rows = [gradient(single(fields)[:, axis : axis + 1]).unbind(1) for axis in range(3)]
     a, b, c = rows[0][0] + 1, rows[0][1], rows[0][2]
     d, e, f = rows[1][0], rows[1][1] + 1, rows[1][2]
     g, h, i = rows[2][0], rows[2][1], rows[2][2] + 1
