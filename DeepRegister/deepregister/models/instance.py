@@ -101,11 +101,22 @@ def pyramid(fixed: Prepared, settings: Settings) -> list[Level]:
     return levels
 
 
+def fine_levels(levels: list[Level], coarsest_mm: float) -> list[Level]:
+    """The levels whose spacing is at most `coarsest_mm`; at least the finest."""
+    return [level for level in levels[:-1] if min(level.geometry.spacing) < 1.01 * coarsest_mm] + levels[-1:]
+
+
 class InstanceOptimisation:
     """Dense, diffeomorphic registration of one pair by instance optimisation."""
 
     def run(
-        self, pair: Pair, start: Transform | None, settings: Settings, device: torch.device, monitor: Monitor
+        self,
+        pair: Pair,
+        start: Transform | None,
+        settings: Settings,
+        device: torch.device,
+        monitor: Monitor,
+        coarsest_mm: float | None = None,
     ) -> Composite:
         """The transform x -> A(x + u(x)), fixed to moving, A being the linear part of `start`.
 
@@ -115,10 +126,12 @@ class InstanceOptimisation:
             settings: `quality`, `similarity`, `field_spacing_mm` and `landmark_sigma_mm` matter here.
             device: where to compute.
             monitor: progress and cancellation.
+            coarsest_mm: only refine a dense start, on the levels that are no coarser than this: on others the detail
+                that it has already would be lost. None takes all levels.
         """
         with torch.inference_mode():
             linear, residual = split_start(start)
-            field, geometry = self._optimise(pair, linear, residual, settings, device, monitor)
+            field, geometry = self._optimise(pair, linear, residual, settings, device, monitor, coarsest_mm)
             dense = tapered(field, geometry)
         return Composite((dense, Affine(linear.matrix)))
 
@@ -130,12 +143,16 @@ class InstanceOptimisation:
         settings: Settings,
         device: torch.device,
         monitor: Monitor,
+        coarsest_mm: float | None,
     ) -> tuple[torch.Tensor, Geometry]:
         levels = pyramid(pair.fixed, settings)
         similarity = settings.similarity
         if similarity == "auto":
             similarity = choose_similarity(pair, levels, linear, device)
-        ascent = _Ascent(pair, levels, linear, similarity, settings.landmark_sigma_mm, device, monitor)
+        stage = "deform"
+        if coarsest_mm is not None:
+            levels, stage = fine_levels(levels, coarsest_mm), "refine"
+        ascent = _Ascent(pair, levels, linear, similarity, settings.landmark_sigma_mm, device, monitor, stage)
         geometry = levels[0].geometry
         field = torch.zeros((1, 3, *geometry.shape), device=device)
         if residual is not None:
@@ -190,9 +207,10 @@ class _Ascent:
         landmark_sigma_mm: float,
         device: torch.device,
         monitor: Monitor,
+        stage: str,
     ):
         self.pair, self.levels, self.linear, self.similarity = pair, levels, linear, similarity
-        self.landmark_sigma_mm, self.device, self.monitor = landmark_sigma_mm, device, monitor
+        self.landmark_sigma_mm, self.device, self.monitor, self.stage = landmark_sigma_mm, device, monitor, stage
         self.work = np.cumsum([0] + [level.voxels * level.iterations for level in levels])
 
     def layers(self, number: int) -> Layers:
@@ -211,7 +229,7 @@ class _Ascent:
         def report(share: float, value: float) -> None:
             done = self.work[number] + share * level.voxels * level.iterations
             message = f"Level {number + 1} of {len(self.levels)}, similarity {value:.3f}"
-            self.monitor.report("deform", done / self.work[-1], message)
+            self.monitor.report(self.stage, done / self.work[-1], message)
 
         fields = [regrid_field(field, state.geometry, geometry) for field in state.fields]
         fields = _ascend(force, pulls, layers, fields, geometry, level.iterations, report)
@@ -369,6 +387,12 @@ def tapered(field: torch.Tensor, geometry: Geometry) -> DisplacementField:
 
     ITK knows no displacement outside a field; Slicer repeats the border. With zero at the border both agree.
     """
+    extended, wide = faded(field, geometry)
+    return DisplacementField(field_to_mm(extended, wide), wide)
+
+
+def faded(field: torch.Tensor, geometry: Geometry) -> tuple[torch.Tensor, Geometry]:
+    """As `tapered`, still in voxels: the field and its grid with the margin."""
     border = max(
         float(field.narrow(dim, index, 1).abs().max()) for dim in (2, 3, 4) for index in (0, field.shape[dim] - 1)
     )
@@ -382,4 +406,4 @@ def tapered(field: torch.Tensor, geometry: Geometry) -> DisplacementField:
         shape = [1, 1, 1, 1, 1]
         shape[4 - axis] = length
         extended = extended * (ramp**2 * (3 - 2 * ramp)).view(shape)
-    return DisplacementField(field_to_mm(extended, wide), wide)
+    return extended, wide
