@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from .errors import Cancelled
 
-STAGES = ("prepare", "align", "deform", "inverse", "measure", "write")
+STAGES = ("prepare", "align", "deform", "refine", "inverse", "measure", "write")
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,8 @@ class Settings:
         device: "auto" (the fastest present), "cpu", "cuda", "cuda:N" or "mps".
         similarity: measure the deformable models optimise: "lncc" (one modality), "mind" (several), or "auto".
         field_spacing_mm: finest spacing of the displacement field; None leaves it to `quality`.
+        refine: whether instance optimisation refines the field of a learned model; None leaves it to `quality`: not if
+            "fast", unless landmarks or sliding regions are given, which a network does not see.
         landmark_sigma_mm: how exactly the landmark pairs were placed (standard deviation); smaller pulls harder.
         seed: of the random sampling in `rigid` and `affine`.
         threads: CPU threads; None leaves it to torch.
@@ -37,6 +39,7 @@ class Settings:
     device: str = "auto"
     similarity: str = "auto"
     field_spacing_mm: float | None = None
+    refine: bool | None = None
     landmark_sigma_mm: float = 1.0
     seed: int = 0
     threads: int | None = None
@@ -53,10 +56,18 @@ class Settings:
             raise InputError(f"The model must be a name, not {self.model!r}. `deepregister models` lists them.")
         if self.field_spacing_mm is not None:
             _positive("field_spacing_mm", self.field_spacing_mm)
+        if not (self.refine is None or isinstance(self.refine, bool)):
+            raise InputError(
+                f"refine must be true, false or None, which leaves it to the quality, not {self.refine!r}."
+            )
         _positive("landmark_sigma_mm", self.landmark_sigma_mm)
         _whole("seed", self.seed, 0)
         if self.threads is not None:
             _whole("threads", self.threads, 1)
+
+    def refines(self, steered: bool) -> bool:
+        """Whether the field of a learned model is refined; `steered`: by landmarks or sliding regions."""
+        return (steered or self.quality != "fast") if self.refine is None else self.refine
 
     def to_dict(self) -> dict[str, Any]:
         """A JSON-ready dictionary that `from_dict` turns back into an equal value."""

@@ -18,6 +18,7 @@ valid = st.builds(
     device=st.sampled_from(["auto", "cpu", "cuda", "cuda:0", "cuda:13", "mps"]),
     similarity=st.sampled_from(SIMILARITIES),
     field_spacing_mm=st.none() | lengths,
+    refine=st.none() | st.booleans(),
     landmark_sigma_mm=lengths,
     seed=st.integers(0, 2**63),
     threads=st.none() | st.integers(1, 512),
@@ -46,6 +47,7 @@ def test_nobody_changes_it_later():
         ("similarity", ["ssd", None]),
         ("model", ["", None, 3]),
         ("field_spacing_mm", [0, -1, float("nan"), float("inf"), "2", True]),
+        ("refine", [0, 1, "yes"]),
         ("landmark_sigma_mm", [0, -1, float("nan"), None]),
         ("seed", [-1, 1.5, None, True]),
         ("threads", [0, -1, 1.5, "4", True]),
@@ -57,6 +59,14 @@ def test_refuses_values_that_make_no_sense(name, values):
             replace(Settings(), **{name: value})
         assert name in str(error.value)
         assert repr(value) in str(error.value)
+
+
+def test_a_learned_model_is_refined_unless_it_must_be_fast_and_nothing_else_steers():
+    assert Settings().refines(steered=False) and Settings(quality="accurate").refines(steered=False)
+    assert not Settings(quality="fast").refines(steered=False)
+    assert Settings(quality="fast").refines(steered=True)
+    assert Settings(quality="fast", refine=True).refines(steered=False)
+    assert not Settings(refine=False).refines(steered=True)
 
 
 def test_a_choice_that_does_not_exist_lists_those_that_do():
