@@ -40,7 +40,7 @@ from .layers import Layers
 
 # Smoothing of each update and of the whole field, in voxels of the level, at the first of its steps.
 UPDATE_SIGMA = 2.1
-FIELD_SIGMA = 0.87
+FIELD_SIGMA = 0.9
 # Longest step of the bulk of voxels, in voxels: with the smoothing above its derivative stays well below 1.
 STEP = 0.5
 # Over a level the step shrinks to this share, and both smoothings with its root, as a diffusion of that time would:
@@ -54,7 +54,7 @@ ONE_CONTRAST, CONTRAST_LEVEL = 0.72, 2
 # Where the coarsest level agrees less than this, or moves farther than this (mm, and share of the content's extent),
 # gradients alone are not trusted: a discrete search, on grids of so many voxels with a lattice that reaches so far,
 # starts a second run, and the better one at the settling level goes on.
-DOUBTFUL_AGREEMENT, DOUBTFUL_MM, DOUBTFUL_SHARE = 0.5, 8.0, 0.048
+DOUBTFUL_AGREEMENT, DOUBTFUL_MM, DOUBTFUL_SHARE = 0.5, 12.0, 0.048
 DISCRETE, SETTLING_LEVEL = ((60_000, 5), (100_000, 3), (200_000, 3)), 2
 # The search has seen all motion within its reach, gradients only what is near: it is kept unless it is clearly worse.
 TOLERATED_LOSS = 0.01
