@@ -9,8 +9,8 @@ Bad, so that no transform within reach is right:
 - wrong body part: a crop of the same size and modality from elsewhere, a hippocampus against a frontal lobe; or against
   a crop of the abdomen.
 - no overlap: the lower part of a scan against the upper part of one, half of them with headers that hide it.
-- upside down: the voxels are turned by 180 degrees about one axis and the header keeps quiet; the affine search covers
-  50 degrees.
+- upside down: the voxels are turned by 180 degrees about one axis and the header keeps quiet. `affine` looks for such
+  turns too, so some of these pairs are found after all.
 
 Where the true partner of some points is known (by a known motion, or as the centres of labelled structures), each
 result is judged by it: a good pair that was missed is no good result, and a bad one that was found is no failure.
