@@ -5,6 +5,7 @@ import torch
 from deepregister import spatial
 from deepregister.errors import ModelError
 from deepregister.networks import build
+from deepregister.networks.correlation import correlation
 
 SMALL = {
     "voxelmorph": {"encoder": [4, 4, 4], "decoder": [4, 4, 4, 4]},
@@ -42,8 +43,8 @@ def moving_network(name, **parameters):
         ("voxelmorph", {}, 313507, 16, [2]),
         ("voxelmorph", {"uncertainty": True}, 314806, 16, [2]),
         ("voxelmorph", {"integrate": False, "stride": 1}, 327331, 16, [1]),
-        ("pyramid", {}, 1038624, 16, [16, 8, 4, 2]),
-        ("pyramid", {"finest": 4}, 936736, 16, [16, 8, 4]),
+        ("pyramid", {}, 1038928, 16, [16, 8, 4, 2]),
+        ("pyramid", {"finest": 4}, 937040, 16, [16, 8, 4]),
     ],
 )
 def test_shapes_and_sizes(name, parameters, count, multiple, grids):
@@ -127,6 +128,21 @@ def test_operations_in_batches_and_their_gradients(operation):
     if together.shape[0] == 2:
         alone = [operation(fields[[n, 1 - n]])[0] for n in range(2)]
         assert torch.allclose(together, torch.stack(alone), atol=1e-12)
+
+
+@pytest.mark.parametrize("slab", [40, 2**19])
+def test_correlation_finds_a_shift_and_has_the_right_gradients(slab, monkeypatch):
+    monkeypatch.setattr("deepregister.networks.correlation.SLAB", slab)
+    first = torch.randn(2, 32, 6, 5, 7, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
+    # second(x + d) is first(x) for d of one voxel along i, none along j and one back along k.
+    second = first.roll((-1, 0, 1), (2, 3, 4))
+    costs = correlation(first, second, 1)
+    assert tuple(costs.shape) == (2, 27, 6, 5, 7)
+    inner = costs[:, :, 1:-1, 1:-1, 1:-1]
+    assert torch.equal(inner.argmax(1), torch.full_like(inner[:, 0], 0 * 9 + 1 * 3 + 2, dtype=torch.long))
+    assert torch.allclose(inner[:, 5], first.square().mean(1)[:, 1:-1, 1:-1, 1:-1])
+    small = [part[:1, :2, :3, :2, :2].clone().requires_grad_() for part in (first, second)]
+    assert torch.autograd.gradcheck(lambda *images: correlation(*images, 1), small)
 
 
 def test_half_precision_is_left_before_coordinates_are_made():
