@@ -1,0 +1,145 @@
+"""Random motion: affine maps, and smooth fields without folds, each with its inverse.
+
+Fields are (B, 3, D, H, W), along i, j, k, in voxels of their own grid; matrices are (4, 4), of mm.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from scipy.linalg import expm
+from torch import Tensor
+
+from ...spatial import exponentiate, identity_axes, upsampled_field
+from .draw import Draw, smooth_noise
+from .ranges import AffineRanges, FieldRanges
+
+# Squarings: the longest motion, cut in 64, stays far below a voxel of the velocity's grid.
+STEPS = 6
+# Voxels of the velocity's grid over which the motion of the shortest scale changes.
+VOXELS_PER_SCALE = 2
+
+
+@dataclass(frozen=True, eq=False)
+class SmoothMotion:
+    """The flow of a random stationary velocity, and of its negative: maps x -> x + u(x), inverse to each other.
+
+    Attributes:
+        velocity: (B, 3, d, h, w), in voxels of a grid that is coarser by `stride`, block for voxel, and may reach
+            beyond the fine one at its far end.
+        stride: voxels of the fine grid in one of the coarse.
+        shape: D, H, W of the fine grid.
+    """
+
+    velocity: Tensor
+    stride: int
+    shape: tuple[int, int, int]
+
+    def field(self) -> Tensor:
+        """u, (B, 3, D, H, W), in voxels of the fine grid."""
+        return self.fine(exponentiate(self.velocity, STEPS))
+
+    def inverse(self) -> Tensor:
+        """The field of the inverse map, likewise."""
+        return self.fine(exponentiate(-self.velocity, STEPS))
+
+    @property
+    def to_coarse(self) -> np.ndarray:
+        """(4, 4) from voxel indices of the fine grid to those of the coarse one, whose voxels lie amid their blocks."""
+        matrix = np.diag([1 / self.stride] * 3 + [1.0])
+        matrix[:3, 3] = (1 / self.stride - 1) / 2
+        return matrix
+
+    def fine(self, field: Tensor) -> Tensor:
+        """A field of the coarse grid on the fine one."""
+        depth, height, width = self.shape
+        return upsampled_field(field, self.stride)[:, :, :depth, :height, :width]
+
+
+def smooth_motion(
+    ranges: FieldRanges, count: int, shape: Sequence[int], spacing_mm: float, draw: Draw, stride: int | None = None
+) -> SmoothMotion:
+    """`count` random flows on a grid of `shape` (D, H, W) with voxels of `spacing_mm`.
+
+    No displacement is longer than the drawn length, since no point of the path is faster. The stride is
+    `coarse_stride`, unless it is given.
+    """
+    stride = stride or coarse_stride(ranges, spacing_mm)
+    coarse = [max(2, math.ceil(length / stride)) for length in shape]
+    voxel_mm = stride * spacing_mm
+    velocities = []
+    for _ in range(count):
+        longest = draw.uniform(*ranges.mm) / voxel_mm
+        share = draw.array(0, 1, ranges.layers)
+        velocity = 0
+        for part in share / share.sum():
+            layer = smooth_noise(draw, 3, coarse, draw.log_uniform(*ranges.scale_mm) / voxel_mm)
+            bounds = part * longest / _longest(layer), part * ranges.strain / _steepest(layer)
+            velocity = velocity + layer * torch.minimum(*bounds)
+        velocities.append(velocity)
+    return SmoothMotion(torch.stack(velocities), stride, tuple(shape))
+
+
+def coarse_stride(ranges: FieldRanges, spacing_mm: float) -> int:
+    """The largest power of two of voxels that still shows the shortest scale."""
+    return 2 ** max(0, math.floor(math.log2(ranges.scale_mm[0] / (VOXELS_PER_SCALE * spacing_mm))))
+
+
+def _longest(velocity: Tensor) -> Tensor:
+    return velocity.square().sum(0).max().sqrt()
+
+
+def _steepest(velocity: Tensor) -> Tensor:
+    return torch.stack([velocity.diff(dim=dim).abs().max() for dim in (1, 2, 3)]).max().clamp(min=1e-6)
+
+
+def random_affine(ranges: AffineRanges, draw: Draw) -> np.ndarray:
+    """The logarithm (4, 4) of a random affine map of mm about the origin: `scipy.linalg.expm` gives the map.
+
+    The negative logarithm gives the inverse, which is drawn as often, and half of it the map that leads half the way.
+    """
+    logarithm = np.zeros((4, 4))
+    x, y, z = _direction(draw) * math.radians(draw.uniform(0, ranges.degrees))
+    logarithm[:3, :3] = [[0, -z, y], [z, 0, -x], [-y, x, 0]]
+    axes = np.linalg.qr(draw.gaussian(3, 3))[0]
+    most = math.log1p(ranges.percent / 100)
+    logarithm[:3, :3] += axes @ np.diag(draw.array(-most, most, 3)) @ axes.T
+    logarithm[:3, 3] = _direction(draw) * draw.uniform(0, ranges.mm)
+    return logarithm
+
+
+def _direction(draw: Draw) -> np.ndarray:
+    vector = draw.gaussian(3)
+    return vector / np.linalg.norm(vector)
+
+
+def affine(logarithm: np.ndarray, share: float = 1.0) -> np.ndarray:
+    """(4, 4): the map of a logarithm, or a share of it; a negative share goes back."""
+    return expm(share * logarithm)
+
+
+def places(matrix: np.ndarray, field: Tensor) -> list[Tensor]:
+    """`matrix` @ (x + u(x)) along i, j, k, voxels, (1, D, H, W) each, of one field (1, 3, D, H, W)."""
+    moved = [axis + part for axis, part in zip(_axes(field), field.unbind(1), strict=True)]
+    return transformed(matrix, moved)
+
+
+def transformed(matrix: np.ndarray, points: list[Tensor]) -> list[Tensor]:
+    """`matrix` @ p of points given along i, j, k."""
+    i, j, k = points
+    rows = matrix[:3].tolist()
+    return [(i * row[0] + row[3]).add_(j, alpha=row[1]).add_(k, alpha=row[2]) for row in rows]
+
+
+def field_of(points: list[Tensor]) -> Tensor:
+    """The field (1, 3, D, H, W) that leads each voxel of the grid to its point."""
+    like = points[0][:, None]
+    return torch.stack([point - axis for point, axis in zip(points, _axes(like), strict=True)], 1)
+
+
+def _axes(field: Tensor) -> list[Tensor]:
+    return identity_axes(field.shape[2:], field.device)
