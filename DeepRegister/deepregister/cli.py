@@ -17,7 +17,7 @@ from .doctor.installing import remedy
 from .errors import Cancelled, DeepRegisterError
 
 # Modules of `commands`, in the order of the help.
-COMMANDS = ("register", "batch", "apply", "evaluate", "rerun", "report", "models", "demo", "doctor")
+COMMANDS = ("register", "batch", "apply", "evaluate", "rerun", "report", "models", "train", "demo", "doctor")
 EXIT_BAD_INPUT = 2
 EXIT_STOPPED = 130
 

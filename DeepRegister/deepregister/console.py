@@ -40,6 +40,10 @@ class ProgressBar:
         return self
 
     def __exit__(self, *_) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the line, so that something else can be written; the next report begins a new one."""
         if self._last is not None:
             self._close_line()
             self._last = None

@@ -30,7 +30,8 @@ def pinned():
 
 
 def test_every_requirement_is_pinned_to_a_version_that_it_allows(project, pinned):
-    for line in [*project["dependencies"], *project["optional-dependencies"]["test"]]:
+    extras = project["optional-dependencies"]
+    for line in [*project["dependencies"], *extras["test"], *extras["train"]]:
         requirement = Requirement(line)
         (pin,) = pinned[canonicalize_name(requirement.name)].specifier
         assert pin.operator == "=="
@@ -73,6 +74,7 @@ def test_the_wheel_holds_the_engine_its_cards_and_the_licence(tmp_path, project)
     expected = {path.relative_to(engine.parent).as_posix() for path in engine.rglob("*.py")}
     expected |= {path.relative_to(engine.parent).as_posix() for path in engine.rglob("card.toml")}
     expected |= {path.relative_to(engine.parent).as_posix() for path in engine.rglob("*.safetensors")}
+    expected |= {path.relative_to(engine.parent).as_posix() for path in (engine / "training").rglob("*.toml")}
     expected |= {path.relative_to(engine.parent).as_posix() for path in (engine / "page").glob("report.*")}
     expected |= {path.relative_to(engine.parent).as_posix() for path in (engine / "cohort").glob("index.*")}
     beside = {name for name in packed if ".dist-info/" in name}

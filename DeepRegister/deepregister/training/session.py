@@ -1,0 +1,137 @@
+"""A training from its inputs to its model: check everything first, prepare the data, run the loop."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from ..errors import Cancelled, InputError, ModelError
+from ..models.registry import Card
+from ..models.weights import load_weights
+from ..networks import build
+from ..progress import Progress
+from . import checkpoint as checkpoints
+from .checkpoint import Checkpoint
+from .data import load
+from .loop import CHECKPOINT, FOLDER, Outcome, Training, Watchers
+from .publish import CARD, check_card
+from .ranks import Ranks, joined
+from .recipe import Recipe
+from .sources import Source, open_source
+
+DATA = "data.npz"
+
+
+def train(
+    recipe: Recipe,
+    data: Path,
+    out: Path,
+    *,
+    resume: bool = False,
+    start_from: Path | None = None,
+    device: str = "auto",
+    minutes: float | None = None,
+    threads: int | None = None,
+    watchers: Watchers | None = None,
+) -> Outcome:
+    """Train a network and leave a model in the folder `out`.
+
+    Args:
+        recipe: all that steers the training.
+        data: folder of the images and label maps.
+        out: the model's folder; `out/training` holds checkpoint, curves, pictures and the prepared data.
+        resume: go on from the checkpoint in `out`.
+        start_from: folder of a model whose weights to begin with, where names and shapes are those of this network.
+        device: as in `Settings`; under `torchrun` each process takes a CUDA device of its own, or the CPU.
+        minutes: stop by the clock, with a checkpoint.
+        threads: CPU threads of this process; None leaves it to torch.
+        watchers: who looks on.
+
+    Raises:
+        DeepRegisterError: for all that is wrong with recipe, data, folder or checkpoint, before training begins; and a
+            `ModelError` where the loss stops being a number.
+    """
+    started = time.monotonic()
+    watchers = watchers or Watchers()
+    check_card(recipe, out.name)
+    network = build(recipe.model["architecture"], recipe.model.get("parameters", {}))
+    _check_crop(recipe, network)
+    _check_folder(out, resume)
+    if start_from is not None:
+        if resume:
+            raise InputError("A training that is gone on with has its weights: leave out --start-from or --resume.")
+        watchers.say(_take_over(network, start_from))
+    with _threads(threads), joined(device) as ranks:
+        state = Checkpoint.read(out / FOLDER / CHECKPOINT) if resume else None
+        if state is not None:
+            checkpoints.check_same_recipe(state, recipe, out / FOLDER / CHECKPOINT)
+        source = _source(recipe, data, out, ranks, watchers)
+        first = None if start_from is None else network.state_dict()
+        training = Training(recipe, out, ranks, source, watchers, state, first)
+        return training.run(None if minutes is None else started + 60 * minutes)
+
+
+@contextmanager
+def _threads(count: int | None) -> Iterator[None]:
+    """`count` CPU threads inside the block; torch's number is one for the whole process, so it is put back."""
+    before = torch.get_num_threads()
+    if count is not None:
+        torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _check_crop(recipe: Recipe, network: nn.Module) -> None:
+    odd = [size for size in recipe.data.crop if size % network.multiple]
+    if odd:
+        raise InputError(
+            f"data.crop is {list(recipe.data.crop)}; the network needs multiples of {network.multiple} voxels."
+        )
+
+
+def _check_folder(out: Path, resume: bool) -> None:
+    if not resume and (out / FOLDER / CHECKPOINT).exists():
+        raise InputError(
+            f"{out} holds a training already. Go on with it by --resume, or choose another folder with --out."
+        )
+    if not resume and any((out / name).exists() for name in ("card.toml", "weights.safetensors")):
+        raise InputError(f"{out} holds a model already. Choose another folder with --out.")
+
+
+def _take_over(network: nn.Module, folder: Path) -> str:
+    """Put the weights of a model into the network, where they fit, and say how many did."""
+    weights = load_weights(Card.read(folder / CARD))
+    own = network.state_dict()
+    fitting = {
+        name: tensor.float() for name, tensor in weights.items() if name in own and own[name].shape == tensor.shape
+    }
+    if not fitting:
+        raise ModelError(
+            f"None of the weights in {folder} fits the recipe's network. Choose another model to start from."
+        )
+    network.load_state_dict(fitting, strict=False)
+    return f"{len(fitting)} of {len(own)} tensors begin as those of {folder.name}."
+
+
+def _source(recipe: Recipe, data: Path, out: Path, ranks: Ranks, watchers: Watchers) -> Source:
+    """The data; the first process prepares it, the others read what it kept."""
+    kept = out / FOLDER / DATA
+
+    def report(fraction: float, message: str) -> None:
+        if watchers.cancelled():
+            raise Cancelled()
+        watchers.progress(Progress("prepare", fraction, message))
+
+    if not ranks.leads:
+        ranks.wait()
+    collection = load(data, recipe, kept, report)
+    if ranks.leads:
+        ranks.wait()
+    return open_source(collection, recipe, ranks.device)
