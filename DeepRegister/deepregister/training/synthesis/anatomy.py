@@ -11,6 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ...errors import InputError
+
 # (labels on the left, in the middle or on both sides; those on the right), kind of tissue, T1-weighted intensity where
 # the brightest tissue has 1, and whether its overlap is scored.
 HEAD = (
@@ -92,7 +94,16 @@ class Anatomy:
         Args:
             labels: values in the label maps.
             structures, kept: those that are scored, and that skull-stripping leaves; empty for what is known.
+
+        Raises:
+            InputError: one of these is in no label map.
         """
+        absent = sorted({*structures, *kept} - set(labels))
+        if absent:
+            raise InputError(
+                f"No label map holds the label {absent[0]} of synthesis.structures or synthesis.kept. "
+                f"They hold {', '.join(map(str, labels))}."
+            )
         place = {label: number for number, label in enumerate(labels, 1)}
         head = set(labels) >= SIGNS_OF_A_HEAD
         known = {label: row for row in HEAD for label in row[0]} if head else {}
@@ -110,7 +121,7 @@ class Anatomy:
             content=(False, *(True for _ in labels)),
             kept=(False, *(label in left for label in labels)),
             doubtful=tuple(place[label] for label in doubtful if label in place),
-            structures=tuple(place[label] for label in scored if label in place),
+            structures=tuple(place[label] for label in scored),
             mirror=(0, *(place.get(other.get(label, label), place[label]) for label in labels)) if head else None,
         )
 

@@ -14,7 +14,7 @@ import torch
 from scipy.linalg import expm
 from torch import Tensor
 
-from ...spatial import exponentiate, identity_axes, upsampled_field
+from ...spatial import exponentiate, identity_axes, invert, upsampled_field
 from .draw import Draw, smooth_noise
 from .ranges import AffineRanges, FieldRanges
 
@@ -26,7 +26,7 @@ VOXELS_PER_SCALE = 2
 
 @dataclass(frozen=True, eq=False)
 class SmoothMotion:
-    """The flow of a random stationary velocity, and of its negative: maps x -> x + u(x), inverse to each other.
+    """The flow x -> x + u(x) of a random stationary velocity, and its inverse.
 
     Attributes:
         velocity: (B, 3, d, h, w), in voxels of a grid that is coarser by `stride`, block for voxel, and may reach
@@ -44,8 +44,11 @@ class SmoothMotion:
         return self.fine(exponentiate(self.velocity, STEPS))
 
     def inverse(self) -> Tensor:
-        """The field of the inverse map, likewise."""
-        return self.fine(exponentiate(-self.velocity, STEPS))
+        """The field of the inverse map, likewise.
+
+        The flow of the negative velocity is that too, but on the coarse grid only to within a few tenths of a mm.
+        """
+        return torch.cat([invert(field[None]) for field in self.field()])
 
     @property
     def to_coarse(self) -> np.ndarray:
@@ -71,16 +74,16 @@ def smooth_motion(
     stride = stride or coarse_stride(ranges, spacing_mm)
     coarse = [max(2, math.ceil(length / stride)) for length in shape]
     voxel_mm = stride * spacing_mm
+    low, high = (math.log(scale) for scale in ranges.scale_mm)
     velocities = []
     for _ in range(count):
         longest = draw.uniform(*ranges.mm) / voxel_mm
-        share = draw.array(0, 1, ranges.layers)
         velocity = 0
-        for part in share / share.sum():
-            layer = smooth_noise(draw, 3, coarse, draw.log_uniform(*ranges.scale_mm) / voxel_mm)
-            bounds = part * longest / _longest(layer), part * ranges.strain / _steepest(layer)
-            velocity = velocity + layer * torch.minimum(*bounds)
-        velocities.append(velocity)
+        for number in range(ranges.layers):
+            # Each layer has its own part of the scales: with any one alone a motion is all ripples or all sweep.
+            scale = math.exp(low + (high - low) * (number + draw.uniform(0, 1)) / ranges.layers)
+            velocity = velocity + draw.uniform(0, 1) * smooth_noise(draw, 3, coarse, scale / voxel_mm)
+        velocities.append(velocity * torch.minimum(longest / _longest(velocity), ranges.strain / _steepest(velocity)))
     return SmoothMotion(torch.stack(velocities), stride, tuple(shape))
 
 
@@ -90,7 +93,7 @@ def coarse_stride(ranges: FieldRanges, spacing_mm: float) -> int:
 
 
 def _longest(velocity: Tensor) -> Tensor:
-    return velocity.square().sum(0).max().sqrt()
+    return velocity.square().sum(0).max().sqrt().clamp(min=1e-6)
 
 
 def _steepest(velocity: Tensor) -> Tensor:

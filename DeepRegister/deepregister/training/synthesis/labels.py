@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 import numpy as np
@@ -36,17 +37,23 @@ def labels_at(bordered_labels: Tensor, points: Sequence[Tensor]) -> Tensor:
     return bordered_labels.view(-1).index_select(0, index.view(-1)).view(index.shape)[None]
 
 
-def probabilities(labels: Tensor, channel: np.ndarray, count: int) -> Tensor:
-    """(1, `count`, D, H, W): one in the channel of each voxel's label, zero elsewhere.
+def probabilities(labels: Tensor, channel: np.ndarray, count: int, stride: int = 1) -> Tensor:
+    """(1, `count`, d, h, w): in each channel the share of its labels in each block of `stride`^3 voxels.
 
     Args:
         labels: (1, 1, D, H, W) of uint8.
         channel: for each label its channel; `count` for none.
         count: of the channels.
+        stride: voxels along a side of a block; what does not fill a block at the far end is left out.
     """
-    place = torch.as_tensor(channel, device=labels.device).index_select(0, labels.reshape(-1).int())
-    one_hot = torch.zeros(1, count + 1, *labels.shape[2:], device=labels.device)
-    return one_hot.scatter_(1, place.view(labels.shape), 1.0)[:, :count]
+    place = torch.as_tensor(channel, device=labels.device).index_select(0, labels.reshape(-1).int()).view(labels.shape)
+    size = [length // stride for length in labels.shape[2:]]
+    found = torch.zeros(1, count + 1, *size, device=labels.device)
+    share = torch.full((1, 1, *size), stride**-3, device=labels.device)
+    for offset in itertools.product(range(stride), repeat=3):
+        part = tuple(slice(o, o + stride * n, stride) for o, n in zip(offset, size, strict=True))
+        found.scatter_add_(1, place[(slice(None), slice(None), *part)], share)
+    return found[:, :count]
 
 
 def centroids(labels: np.ndarray, matrix: np.ndarray, count: int) -> np.ndarray:

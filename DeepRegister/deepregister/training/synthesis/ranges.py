@@ -49,14 +49,14 @@ class FieldRanges(_Checked):
 
     Attributes:
         mm: its longest displacement anywhere.
-        scale_mm: distance over which it changes; each layer draws one, evenly in its logarithm.
-        strain: largest derivative of the velocity: short scales move less far for it.
-        layers: random velocities of different scales that are added up.
+        scale_mm: distances over which it changes.
+        strain: largest derivative of the velocity: over short distances it moves less far for it.
+        layers: random velocities that are added up; each has its own part of the distances.
     """
 
-    mm: Range = (0.0, 12.0)
+    mm: Range = (2.0, 15.0)
     scale_mm: Range = field(default=(8.0, 64.0), metadata={"least": 0.5})
-    strain: float = 0.8
+    strain: float = 1.2
     layers: int = field(default=2, metadata={"least": 1})
 
 
@@ -160,6 +160,8 @@ class Synthesis:
         structures: labels whose overlap counts; empty takes those that are known to be structures of the brain, or all.
         kept: labels that skull-stripping leaves; empty takes the brain where that is known, or all.
         channels: most structures that one batch compares, drawn anew each time: each costs time. 0 takes all.
+        overlap_stride: the structures are compared on voxels that are so many times as long; 2 takes an eighth of the
+            time and memory.
     """
 
     between_subjects: float = 0.5
@@ -167,7 +169,7 @@ class Synthesis:
     shapes: float = 0.2
     pose: AffineRanges = AffineRanges(15.0, 10.0, 10.0)
     residual: AffineRanges = AffineRanges(15.0, 10.0, 12.0)
-    variation: FieldRanges = FieldRanges(mm=(0.0, 5.0), scale_mm=(12.0, 64.0), strain=0.4)
+    variation: FieldRanges = FieldRanges(mm=(0.0, 6.0), scale_mm=(12.0, 64.0), strain=0.6)
     motion: FieldRanges = FieldRanges()
     mirrored: float = field(default=0.5, metadata=SHARE)
     contrast: ContrastRanges = ContrastRanges()
@@ -176,6 +178,7 @@ class Synthesis:
     structures: tuple[int, ...] = ()
     kept: tuple[int, ...] = ()
     channels: int = 0
+    overlap_stride: int = field(default=1, metadata={"least": 1})
 
     def __post_init__(self) -> None:
         _Checked.__post_init__(self)
