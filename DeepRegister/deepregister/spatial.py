@@ -140,6 +140,11 @@ def upsampled_field(field: torch.Tensor, factor: int) -> torch.Tensor:
     return field
 
 
+def block_field(field: torch.Tensor, factor: int) -> torch.Tensor:
+    """The same displacements on a grid of blocks of `factor`^3 voxels, in voxels of that grid: the mean over each."""
+    return field if factor == 1 else F.avg_pool3d(single(field), factor) / factor
+
+
 def invert(field: torch.Tensor, iterations: int = 200, tolerance: float = 5e-3) -> torch.Tensor:
     """The inverse on the same grid by fixed point, v <- -u(y + v(y)) (Chen et al., Med. Phys. 2008); voxels.
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from deepregister.spatial import warp
+from deepregister.training.batch import warped_labels
 from deepregister.training.collection import Collection, Subject
 from deepregister.training.losses import dice_loss
 from deepregister.training.synthesis.anatomy import Anatomy
@@ -134,6 +135,17 @@ def test_structures_are_compared_on_longer_voxels_where_that_is_asked():
     fine, coarse = (pairs(Synthesis(overlap_stride=n)).between_subjects(1, generator()) for n in (1, 2))
     assert torch.equal(fine.fixed, coarse.fixed)
     assert torch.allclose(torch.nn.functional.avg_pool3d(fine.moving_labels, 2), coarse.moving_labels)
+
+
+def test_structures_on_longer_voxels_are_moved_by_the_same_field():
+    ranges = {n: Synthesis(overlap_stride=n, shape=ShapeRanges(scale_mm=(60.0, 60.0))) for n in (1, 2)}
+    fine, coarse = (pairs(ranges[n]).random_shapes(1, generator()) for n in (1, 2))
+    exact = warped_labels(fine.moving_labels, fine.field)
+    assert torch.equal(exact, warp(fine.moving_labels, fine.field))
+    found = warped_labels(coarse.moving_labels, coarse.field)
+    assert float((found - torch.nn.functional.avg_pool3d(exact, 2)).abs().mean()) < 0.01
+    moved = float(dice_loss(coarse.fixed_labels, found))
+    assert moved < float(dice_loss(coarse.fixed_labels, coarse.moving_labels)) - 0.1
 
 
 def test_validation_pairs_come_out_the_same_whenever_they_are_made():

@@ -8,6 +8,8 @@ from dataclasses import dataclass, fields
 import torch
 from torch import Tensor
 
+from ..spatial import block_field, warp
+
 
 @dataclass(frozen=True)
 class Batch:
@@ -17,8 +19,8 @@ class Batch:
         fixed, moving: (B, 1, D, H, W), 0..1: what the network sees.
         fixed_inside, moving_inside: (B, 1, D, H, W), 0..1: where an image says anything; beyond its border it does
             not. None: everywhere.
-        fixed_labels, moving_labels: (B, L, D, H, W), probabilities of the structures, without the background; None
-            where they are not known.
+        fixed_labels, moving_labels: (B, L, d, h, w), probabilities of the structures, without the background, in voxels
+            of the images or in blocks of those (`warped_labels`); None where they are not known.
         fixed_clean, moving_clean: (B, 1, D, H, W), what is compared in place of the images, in one shared contrast,
             where those differ in contrast; None: the images themselves.
         field: (B, 3, D, H, W), the true motion, fixed to moving, in voxels; None where it is not known.
@@ -35,6 +37,11 @@ class Batch:
     moving_clean: Tensor | None = None
     field: Tensor | None = None
     field_weight: Tensor | None = None
+
+
+def warped_labels(labels: Tensor, field: Tensor) -> Tensor:
+    """Probabilities (B, L, d, h, w) at x + u(x); where they lie on blocks of voxels, so does the field, as its mean."""
+    return warp(labels, block_field(field, field.shape[2] // labels.shape[2]))
 
 
 def joined(batches: Sequence[Batch]) -> Batch:

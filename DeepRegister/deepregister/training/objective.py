@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ..networks import Motion
 from ..spatial import upsampled_field, warp
-from .batch import Batch
+from .batch import Batch, warped_labels
 from .losses import dice_loss, endpoint_loss, local_correlation_loss, smoothness_loss, velocity_kl_loss
 from .recipe import Recipe
 
@@ -40,7 +40,7 @@ def objective(batch: Batch, motion: Motion, recipe: Recipe) -> tuple[Tensor, dic
             add("mse", _mean_square, still - carried, known)
         labels, other = getattr(batch, f"{here}_labels"), getattr(batch, f"{there}_labels")
         if loss.dice and labels is not None and other is not None:
-            add("dice", dice_loss, labels, warp(other, field))
+            add("dice", dice_loss, labels, warped_labels(other, field))
     if batch.field is not None:
         add("endpoint", endpoint_loss, forward, batch.field, batch.field_weight, recipe.data.spacing_mm)
     for velocity in motion.velocities:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from ..spatial import jacobian_determinant, least_corner_determinant, lengths, upsampled_field, warp
 from ..volume import Volume
-from .batch import Batch
+from .batch import Batch, warped_labels
 from .recipe import Recipe
 
 
@@ -61,7 +61,7 @@ def validate(network: nn.Module, pairs: Sequence[Callable[[], Batch]], recipe: R
 def _figures(batch: Batch, field: Tensor, back: Tensor | None, spacing_mm: float) -> dict[str, float]:
     figures = {}
     if batch.fixed_labels is not None and batch.moving_labels is not None:
-        figures["dice"] = _dice(batch.fixed_labels, warp(batch.moving_labels, field))
+        figures["dice"] = _dice(batch.fixed_labels, warped_labels(batch.moving_labels, field))
         figures["dice_before"] = _dice(batch.fixed_labels, batch.moving_labels)
     fixed = batch.fixed if batch.fixed_clean is None else batch.fixed_clean
     moving = batch.moving if batch.moving_clean is None else batch.moving_clean
