@@ -42,6 +42,8 @@ def moving_network(name, **parameters):
         ("voxelmorph", {"stride": 1}, 327331, 16, [1]),
         ("voxelmorph", {}, 313507, 16, [2]),
         ("voxelmorph", {"uncertainty": True}, 314806, 16, [2]),
+        ("voxelmorph", {"uncertainty": True, "symmetric": True}, 314806, 16, [2]),
+        ("voxelmorph", {"symmetric": True, "normalise": True}, 313811, 16, [2]),
         ("voxelmorph", {"integrate": False, "stride": 1}, 327331, 16, [1]),
         ("pyramid", {}, 1038928, 16, [16, 8, 4, 2]),
         ("pyramid", {"finest": 4}, 937040, 16, [16, 8, 4]),
@@ -72,8 +74,11 @@ def test_every_weight_has_a_gradient(name):
     assert not [n for n, weights in network.named_parameters() if not float(weights.grad.abs().max()) > 0]
 
 
-def test_exchanging_the_images_gives_the_inverse():
-    network = moving_network("pyramid")
+@pytest.mark.parametrize(
+    ("name", "parameters"), [("pyramid", {}), ("voxelmorph", {"symmetric": True, "normalise": True})]
+)
+def test_exchanging_the_images_gives_the_inverse(name, parameters):
+    network = moving_network(name, **parameters)
     fixed, moving = images()
     with torch.inference_mode():
         one, other = network(fixed, moving), network(moving, fixed)
@@ -97,6 +102,8 @@ def test_an_unknown_network_or_parameter_is_named():
         build("unet", {})
     with pytest.raises(ModelError, match=r"voxelmorph has no parameter depth, width.*encoder"):
         build("voxelmorph", {"width": 3, "depth": 2})
+    with pytest.raises(ModelError, match="symmetric needs integrate"):
+        build("voxelmorph", {"symmetric": True, "integrate": False})
     with pytest.raises(ModelError, match="stride is 1 or 2, not 3"):
         build("voxelmorph", {"stride": 3})
     with pytest.raises(ModelError, match="finest is one of 2, 4"):

@@ -31,6 +31,11 @@ class VoxelMorph(nn.Module):
         steps: squarings of the integration.
         stride: 2 for fields on half the images' grid, where the way up ends one level early; 1 for those on theirs.
         uncertainty: predict the variance of the velocity as well, and draw from it while training.
+        symmetric: look at the pair in both orders and take half the difference of the velocities, so that exchanging
+            the images gives the inverse. Twice the work, but it learns many times faster: what says nothing of the pair
+            cancels, where it otherwise has to be unlearned first.
+        normalise: give each channel of each pair a mean and variance of its own behind every convolution (instance
+            normalisation, Ulyanov et al. 2016); it learns faster still, for a tenth more work.
     """
 
     def __init__(
@@ -41,6 +46,8 @@ class VoxelMorph(nn.Module):
         steps: int = 7,
         stride: int = 2,
         uncertainty: bool = False,
+        symmetric: bool = False,
+        normalise: bool = False,
     ):
         super().__init__()
         levels = len(encoder)
@@ -52,18 +59,22 @@ class VoxelMorph(nn.Module):
             raise ValueError(f"stride is 1 or 2, not {stride}")
         if uncertainty and not integrate:
             raise ValueError("uncertainty is that of a velocity and needs integrate = true")
-        self.integrate, self.steps, self.stride = integrate, steps, stride
+        if symmetric and not integrate:
+            raise ValueError("only a velocity has an inverse: symmetric needs integrate = true")
+        self.integrate, self.steps, self.stride, self.symmetric = integrate, steps, stride, symmetric
         self.multiple = 2**levels
-        self.down = nn.ModuleList(_conv(before, after) for before, after in zip([2, *encoder], encoder, strict=False))
+        self.down = nn.ModuleList(
+            _conv(before, after, normalise) for before, after in zip([2, *encoder], encoder, strict=False)
+        )
         # From the bottom up: each level is joined with what the way down found on the grid it is enlarged to.
         skips = [*reversed(encoder)] if stride == 1 else [*reversed(encoder[1:]), 0]
         channels, self.up = encoder[-1], nn.ModuleList()
         for after, skip in zip(decoder, skips, strict=False):
-            self.up.append(_conv(channels, after))
+            self.up.append(_conv(channels, after, normalise))
             channels = after + skip
         self.top = nn.ModuleList()
         for after in decoder[levels:]:
-            self.top.append(_conv(channels, after))
+            self.top.append(_conv(channels, after, normalise))
             channels = after
         self.flow = nn.Conv3d(channels, 3, 3, padding=1)
         nn.init.normal_(self.flow.weight, std=FLOW_SCALE)
@@ -76,6 +87,8 @@ class VoxelMorph(nn.Module):
     def forward(self, fixed: Tensor, moving: Tensor) -> Motion:
         """The motion of images (B, 1, D, H, W), scaled to 0..1, of sizes that `multiple` divides."""
         features = torch.cat([moving, fixed], 1)
+        if self.symmetric:
+            features = torch.cat([features, features.flip(1)])
         skips = []
         for conv in self.down:
             skips.append(conv(features))
@@ -90,6 +103,10 @@ class VoxelMorph(nn.Module):
         if not self.integrate:
             return Motion(velocity, None, (velocity,), self.stride)
         log_variance = None if self.spread is None else single(self.spread(features))
+        if self.symmetric:
+            there, back = velocity.chunk(2)
+            velocity = (there - back) / 2
+            log_variance = None if log_variance is None else sum(log_variance.chunk(2)) / 2
         drawn = velocity
         if self.training and log_variance is not None:
             drawn = velocity + torch.exp(0.5 * log_variance) * torch.randn_like(velocity)
@@ -97,5 +114,7 @@ class VoxelMorph(nn.Module):
         return Motion(there, back, (velocity,), self.stride, log_variance)
 
 
-def _conv(before: int, after: int) -> nn.Module:
-    return nn.Sequential(nn.Conv3d(before, after, 3, padding=1), nn.LeakyReLU(SLOPE))
+def _conv(before: int, after: int, normalise: bool) -> nn.Module:
+    # One group for each channel is instance normalisation, and faster on a CPU; it leaves a bias before it no use.
+    norm = [nn.GroupNorm(after, after)] if normalise else []
+    return nn.Sequential(nn.Conv3d(before, after, 3, padding=1, bias=not normalise), *norm, nn.LeakyReLU(SLOPE))
