@@ -138,6 +138,7 @@ class EngineClient:
         regions: Volume | None = None,
         initial: Transform | str | os.PathLike | None = None,
         landmarks: LandmarkPairs | None = None,
+        models_dir: str | os.PathLike | None = None,
     ) -> Job:
         """Hand a registration to the worker, and start one if none runs, without waiting for it.
 
@@ -158,6 +159,8 @@ class EngineClient:
             "regions": None if regions is None else as_volume(regions, "region map"),
             "initial": read_transform(initial) if isinstance(initial, (str, os.PathLike)) else initial,
             "landmarks": landmarks,
+            # The worker runs in a folder of its own.
+            "models_dir": None if models_dir is None else str(Path(models_dir).absolute()),
         }
         self._pump()
         if self._job is not None:
@@ -196,6 +199,7 @@ class EngineClient:
         regions: Volume | None = None,
         initial: Transform | str | os.PathLike | None = None,
         landmarks: LandmarkPairs | None = None,
+        models_dir: str | os.PathLike | None = None,
         progress: Callable[[Progress], None] | None = None,
     ) -> Registration:
         """Run one registration and wait for it; see `submit` and `Job.wait`."""
@@ -208,6 +212,7 @@ class EngineClient:
             regions=regions,
             initial=initial,
             landmarks=landmarks,
+            models_dir=models_dir,
         )
         return job.wait(progress)
 

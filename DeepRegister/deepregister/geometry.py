@@ -126,11 +126,15 @@ class Geometry:
         start, stop = np.asarray(start, dtype=int), np.asarray(stop, dtype=int)
         return replace(self, size=tuple(stop - start), origin=tuple(self.index_to_point(start)))
 
-    def canonical(self) -> Geometry:
-        """The same voxels, with axes taken in the order and sense in which i, j, k run nearest to x, y, z (LPS)."""
+    def canonical_axes(self) -> tuple[tuple[int, int, int], tuple[bool, bool, bool]]:
+        """For each of x, y, z (LPS) the axis that runs nearest to it, no axis twice, and whether against it."""
         cosines = np.asarray(self.direction)
         order = max(permutations(range(3)), key=lambda axes: sum(abs(cosines[n, axis]) for n, axis in enumerate(axes)))
-        flipped = cosines[range(3), order] < 0
+        return order, tuple(bool(cosines[n, axis] < 0) for n, axis in enumerate(order))
+
+    def canonical(self) -> Geometry:
+        """The same voxels, with axes taken in the order and sense in which i, j, k run nearest to x, y, z (LPS)."""
+        order, flipped = self.canonical_axes()
         size = np.asarray(self.size)[list(order)]
         matrix = self.matrix
         changed = np.eye(4)

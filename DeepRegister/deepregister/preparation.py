@@ -64,6 +64,11 @@ class Pair:
     landmarks: LandmarkPairs | None = None
     regions: Regions | None = None
 
+    @property
+    def steered(self) -> bool:
+        """Whether anything but the images has a say."""
+        return self.landmarks is not None or self.regions is not None
+
 
 def prepare(volume: Volume, mask: Volume | None = None) -> tuple[Prepared, list[str]]:
     """One side of a pair, and warnings for the user.

@@ -52,6 +52,10 @@ class Monitor:
         self.seconds: dict[str, float] = {}
         self.evidence: dict[str, float] = {}
 
+    def expect(self, shares: dict[str, float]) -> None:
+        """Other shares from now on: what is left of the run is not what it was thought to be."""
+        self._shares = shares
+
     def check(self) -> None:
         """Raise `Cancelled` if the caller asked to stop. Cheap: call it in every iteration."""
         if self._cancelled is not None and self._cancelled():

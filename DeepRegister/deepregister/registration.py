@@ -21,19 +21,20 @@ import torch
 
 from . import __version__, quality
 from .confidence import judge
-from .devices import choose_device, describe_device, free_memory
+from .devices import choose_device, describe_device
 from .errors import InputError, ResourceError
 from .evidence import gather
 from .landmarks import LandmarkPairs
-from .models.instance import pyramid, split_start
-from .models.registry import Card, find_model, load_model
-from .preparation import Pair, Prepared, check_overlap, describe_inputs, prepare
+from .models.choice import WITHOUT_TRAINING, Choice, Shown, choose, contrast_warning, warning
+from .models.fitting import within_memory
+from .models.instance import split_start
+from .models.registry import BUILT_IN, Card, find_model, list_models, load_model
+from .preparation import Pair, check_overlap, describe_inputs, prepare
 from .progress import Monitor, Progress
 from .regions import Regions
-from .resources import Estimate, estimate
 from .result import Registration
 from .settings import Settings
-from .similarity.lncc import LocalCorrelation
+from .similarity.agreement import similarity
 from .spatial import field_from_mm, field_to_mm, invert
 from .transforms import Composite, DisplacementField, LinearTransform, Transform, read_transform
 from .volume import Geometry, Volume, as_volume
@@ -43,11 +44,11 @@ Image = Volume | sitk.Image | str | os.PathLike
 SHARES = {
     "linear": {"prepare": 0.1, "align": 0.75, "inverse": 0.01, "measure": 0.14},
     "deformable": {"prepare": 0.05, "align": 0.2, "deform": 0.55, "inverse": 0.1, "measure": 0.1},
+    "learned": {"prepare": 0.1, "align": 0.3, "deform": 0.2, "inverse": 0.2, "measure": 0.2},
+    "refined": {"prepare": 0.05, "align": 0.2, "deform": 0.1, "refine": 0.45, "inverse": 0.1, "measure": 0.1},
 }
-AUTO = "deformable"
 # Patients lie otherwise by up to about this much, degrees; beyond it a header is to blame.
 UNLIKELY_TURN = 60.0
-LEAST_GRID = 16
 
 
 def register(
@@ -71,8 +72,8 @@ def register(
 
     Args:
         fixed, moving: a file, a DICOM folder, a SimpleITK image or a `Volume`; any size, spacing and orientation.
-        model: a model type as `deepregister models` lists it; "auto" bends the volume where that helps and falls back
-            to affine where it does not.
+        model: a model type as `deepregister models` lists it; "auto" takes a learned model that was made for such a
+            pair and helps, else `deformable`, and falls back to affine where bending does not help.
         quality: "fast", "balanced" or "accurate".
         device: "auto", "cpu", "cuda", "cuda:N" or "mps".
         fixed_mask, moving_mask: cost masks, 0 where voxels must not count (a resection, metal, missing tissue).
@@ -98,9 +99,12 @@ def register(
         raise InputError("Give either `settings` or `model`, `quality` and `device`, not both.")
     if landmarks is not None and not isinstance(landmarks, LandmarkPairs):
         raise InputError(f"Landmarks must be LandmarkPairs(fixed, moving) in LPS mm, not {type(landmarks).__name__}.")
-    card = find_model(AUTO if settings.model == "auto" else settings.model, models_dir)
+    card = find_model(WITHOUT_TRAINING if settings.model == "auto" else settings.model, models_dir)
     compute = choose_device(settings.device)
-    monitor = Monitor(progress, cancelled, SHARES["deformable" if card.transform == "deformable" else "linear"])
+    monitor = Monitor(progress, cancelled, _shares(card, settings, landmarks is not None or regions is not None))
+    if card.learned:
+        # Wrong weights are refused before anything is read.
+        load_model(card)
 
     monitor.report("prepare", 0.0, "Reading")
     fixed_volume, moving_volume = as_volume(fixed, "fixed image"), as_volume(moving, "moving image")
@@ -116,14 +120,18 @@ def register(
         sliding.check_overlap(fixed_side.content)
     pair = Pair(fixed_side, moving_side, landmarks, sliding)
     warnings = fixed_warnings + moving_warnings
+    shown = Shown.of(pair, (fixed_volume, moving_volume))
+    suitable = shown.suitable(list_models(models_dir))
+    if objections := shown.objections(card):
+        warnings.append(warning(card, objections, suitable))
     if sliding is not None and card.transform != "deformable":
         warnings.append(f"The regions have no effect: {card.name} cannot bend.")
 
-    run_settings, compute, expected = _within_memory(pair, card, settings, compute, warnings)
+    run_settings, compute, expected = within_memory(pair, card, settings, compute, warnings)
     monitor.report("prepare", 1.0, f"This will take {expected.describe()}")
     with _threads(settings.threads):
         try:
-            transform, ran = _journey(pair, card, start, run_settings, compute, monitor, warnings)
+            transform, ran, why = _journey(pair, card, suitable, start, run_settings, compute, monitor, warnings)
         except (RuntimeError, MemoryError) as error:
             if not _is_out_of_memory(error):
                 raise
@@ -134,7 +142,7 @@ def register(
                 ) from error
             warnings.append(f"{describe_device(compute)} ran out of memory; the CPU computed instead.")
             compute = torch.device("cpu")
-            transform, ran = _journey(pair, card, start, run_settings, compute, monitor, warnings)
+            transform, ran, why = _journey(pair, card, suitable, start, run_settings, compute, monitor, warnings)
 
         monitor.report("inverse", 0.0, "Inverting")
         inverse = invert_transform(transform, compute)
@@ -156,11 +164,11 @@ def register(
         transform=transform,
         inverse=inverse,
         registered=registered,
-        settings=replace(run_settings, model=ran),
+        settings=replace(run_settings, model=ran.name),
         measures=measures,
         seconds=dict(monitor.seconds),
         device=describe_device(compute),
-        warnings=tuple(warnings),
+        warnings=tuple(dict.fromkeys(warnings)),
         confidence=judge(measures),
         versions=versions(),
         inputs={
@@ -172,6 +180,10 @@ def register(
                 regions=None if sliding is None else sliding.labels,
             ),
             "asked_model": settings.model,
+            "choice": why,
+            "weights_sha256": ran.sha256 or None,
+            # Where a user's own model lay, also one that `auto` chose.
+            "model_folder": None if ran.folder.parent == BUILT_IN else str(ran.folder.absolute()),
             "initial": None if start is None else repr(start),
             "landmark_pairs": 0 if landmarks is None else len(landmarks),
             # How many share the work decides the order of sums, and with it the last bits.
@@ -183,32 +195,53 @@ def register(
 def _journey(
     pair: Pair,
     card: Card,
+    suitable: list[Card],
     start: Transform | None,
     settings: Settings,
     device: torch.device,
     monitor: Monitor,
     warnings: list[str],
-) -> tuple[Transform, str]:
-    """Align, then deform where the model does; returns the transform and the name of the model that made it."""
+) -> tuple[Transform, Card, str | None]:
+    """Align, then deform where the model does; returns the transform, what made it, and why `auto` took that."""
     dense_start = start is not None and split_start(start)[1] is not None
     if card.transform != "deformable":
         if dense_start:
             warnings.append(f"Only the linear part of the initial transform was used: {card.name} cannot bend.")
-        return load_model(card).run(pair, start, settings, device, monitor), card.name
+        return load_model(card).run(pair, start, settings, device, monitor), card, None
+    automatic, affine = settings.model == "auto" and not dense_start, find_model("affine")
     if dense_start:
         aligned = start
     else:
         # What follows bends far beyond the precision of an affine: more effort here would be lost.
-        aligned = load_model(find_model("affine")).run(pair, start, replace(settings, quality="fast"), device, monitor)
+        aligned = load_model(affine).run(pair, start, replace(settings, quality="fast"), device, monitor)
     monitor.report("deform", 0.0, "Deforming")
-    deformed = load_model(card).run(pair, aligned, settings, device, monitor)
-    if settings.model == "auto" and not dense_start:
+    choice = Choice()
+    if automatic and suitable:
+        choice = choose(pair, aligned, suitable, settings, device, monitor)
+        warnings.append(choice.why)
+    elif card.learned:
+        warnings += contrast_warning(card, suitable, pair, aligned, settings, device)
+    if choice.card is not None:
+        card = choice.card
+        monitor.expect(_shares(card, settings, pair.steered))
+        monitor.report("deform", 0.9, choice.why)
+        deformed = choice.model.refined(pair, choice.predicted, settings, device, monitor)
+    else:
+        deformed = load_model(card).run(pair, aligned, settings, device, monitor)
+    if automatic:
         reason = _why_not(pair, aligned, deformed, device)
         if reason:
             warnings.append(f"Only the affine part was kept: {reason}.")
             # At the full quality, as the settings saved with the result say: they must reproduce it.
-            return load_model(find_model("affine")).run(pair, start, settings, device, monitor), "affine"
-    return deformed, card.name
+            return load_model(affine).run(pair, start, settings, device, monitor), affine, choice.why
+    return deformed, card, choice.why
+
+
+def _shares(card: Card, settings: Settings, steered: bool) -> dict[str, float]:
+    """What each stage of a run is expected to take."""
+    if card.learned:
+        return SHARES["refined" if settings.refines(steered) else "learned"]
+    return SHARES["deformable" if card.transform == "deformable" else "linear"]
 
 
 def _why_not(pair: Pair, aligned: Transform, deformed: Transform, device: torch.device) -> str | None:
@@ -238,27 +271,6 @@ def invert_transform(transform: Transform, device: torch.device) -> Transform:
     return transform.inverse()
 
 
-def similarity(pair: Pair, transform: Transform, device: torch.device, voxels: int = 400_000) -> float:
-    """Local correlation where the fixed content shows structure, 0 to 1, after resampling through `transform`."""
-    content = pair.fixed.content
-    spacing = max((float(np.prod(content.extent_mm)) / voxels) ** (1 / 3), float(min(content.spacing)))
-    grid = content.with_spacing((spacing,) * 3)
-    identity = LinearTransform.identity()
-
-    def on_grid(side: Prepared, through: Transform) -> list[torch.Tensor]:
-        reduced = side.reduced(spacing)
-        weight = reduced.weight or Volume(np.ones(reduced.geometry.shape, np.float32), reduced.geometry)
-        return [
-            torch.as_tensor(through.resample(volume, grid, fill=0.0).data, device=device)[None, None]
-            for volume in (reduced.image, weight)
-        ]
-
-    fixed, fixed_weight = on_grid(pair.fixed, identity)
-    moving, moving_weight = on_grid(pair.moving, transform)
-    with torch.inference_mode():
-        return LocalCorrelation(fixed, 2, fixed_weight).agreement(moving, moving_weight)
-
-
 def _measures(
     pair: Pair,
     transform: Transform,
@@ -285,47 +297,6 @@ def _evidence(pair: Pair, transform: Transform, start: Transform | None) -> dict
         **asdict(gather(pair, start if dense_start else linear)),
         "stretch": float(max(stretches.max(), 1 / max(stretches.min(), 1e-6))),
     }
-
-
-def _within_memory(
-    pair: Pair, card: Card, settings: Settings, device: torch.device, warnings: list[str]
-) -> tuple[Settings, torch.device, Estimate]:
-    """Settings and device that fit the memory there is: a coarser field, or the CPU, and a warning that says so."""
-
-    def needed(trial: Settings) -> Estimate:
-        levels = pyramid(pair.fixed, trial) if card.transform == "deformable" else []
-        work = sum(level.voxels * level.iterations for level in levels)
-        finest = levels[-1].voxels if levels else 0
-        sides = pair.fixed.geometry, pair.moving.geometry
-        layers = 1 if pair.regions is None else len(pair.regions.values)
-        return estimate(*sides, finest, work, settings.similarity, device.type == "cpu", layers)
-
-    trial, expected = settings, needed(settings)
-    free = free_memory(device)
-    if free is None or expected.memory_bytes <= free:
-        return trial, device, expected
-    if device.type != "cpu":
-        warnings.append(
-            f"{describe_device(device)} has too little free memory ({free / 1e9:.1f} GB); the CPU computes."
-        )
-        return _within_memory(pair, card, settings, torch.device("cpu"), warnings)
-    while card.transform == "deformable":
-        levels = pyramid(pair.fixed, trial)
-        spacing = 1.26 * float(min(levels[-1].geometry.spacing))
-        if min(levels[-1].geometry.size) < LEAST_GRID:
-            break
-        trial = replace(trial, field_spacing_mm=spacing)
-        expected = needed(trial)
-        if expected.memory_bytes <= free:
-            warnings.append(
-                f"Memory is short ({free / 1e9:.1f} GB free): the field is computed at {spacing:.1f} mm, more coarsely "
-                "than the quality asks for."
-            )
-            return trial, device, expected
-    raise ResourceError(
-        f"This pair needs {expected.memory_bytes / 1e9:.1f} GB of memory even at the coarsest grid, and "
-        f"{free / 1e9:.1f} GB are free. Close other programs or crop the volumes."
-    )
 
 
 def _is_out_of_memory(error: Exception) -> bool:

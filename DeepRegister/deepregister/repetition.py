@@ -85,7 +85,7 @@ class Recipe:
             volume("regions"),
             read_transform(places["initial"]) if "initial" in places else None,
             landmarks,
-            places["model"].parent if "model" in places else None,
+            _models_dir(saved, places.get("model")),
             {name: replace(source, path=places[name]) for name, source in sources.items()},
             read_as,
         )
@@ -135,6 +135,12 @@ def identical(a: Transform, b: Transform) -> bool:
     return False
 
 
+def _models_dir(saved: Registration, found: Path | None) -> Path | None:
+    """The folder of the user's own models that the saved run took one from; one that `auto` chose is no input file."""
+    folder = found or saved.inputs.get("model_folder")
+    return None if folder is None or not Path(folder).is_dir() else Path(folder).parent
+
+
 def _settings(saved: Registration) -> Settings:
     """Those of the saved run; what it left to the machine is what that machine chose."""
     settings = replace(saved.settings, threads=saved.inputs.get("threads") or saved.settings.threads)
@@ -150,6 +156,12 @@ def _differences(saved: Registration, again: Registration) -> Iterator[str]:
     old, new = saved.inputs.get("engine_sha256"), engine_sha256()
     if old not in (None, new) and saved.versions.get("deepregister") == again.versions.get("deepregister"):
         yield f"The program has changed within version {again.versions.get('deepregister')}."
+    old, new = (run.inputs.get("weights_sha256") for run in (saved, again))
+    if old != new:
+        yield (
+            f"The weights of the model {again.settings.model} are not those of then: their SHA-256 was "
+            f"{(old or 'not recorded')[:12]} and is {(new or 'not recorded')[:12]}."
+        )
     old, new = (run.device.split(",")[0] for run in (saved, again))
     if old != new:
         yield f"It was computed on {old}, now on {new}."

@@ -16,6 +16,9 @@ BYTES_PER_GRID_VOXEL = {"lncc": 220, "mind": 420, "auto": 220}
 BYTES_PER_INPUT_VOXEL = 14
 BYTES_PER_LAYER_VOXEL = 40
 BYTES_AT_REST = 500_000_000
+# Of a network, for each voxel of the grid it sees: bytes at its peak, and seconds of one CPU core.
+BYTES_PER_NETWORK_VOXEL = {"voxelmorph": 650, "pyramid": 450}
+SECONDS_PER_NETWORK_VOXEL = {"voxelmorph": 3e-6, "pyramid": 2e-6}
 # One voxel and iteration of the optimiser on one CPU core; only good enough to say seconds, minutes or hours.
 SECONDS_PER_VOXEL_ITERATION = 4e-7
 GPU_SPEEDUP = 30.0
@@ -41,6 +44,7 @@ def estimate(
     similarity: str,
     on_cpu: bool,
     layers: int = 1,
+    network: tuple[str, int] | None = None,
 ) -> Estimate:
     """Memory and time of a run.
 
@@ -51,15 +55,20 @@ def estimate(
         similarity: of the settings.
         on_cpu: whether the CPU computes.
         layers: fields that move on their own, one for each sliding region.
+        network: of a learned model, its architecture and the voxels of each image that it sees.
     """
     inputs = int(np.prod(fixed.size) + np.prod(moving.size))
-    memory = BYTES_AT_REST + BYTES_PER_INPUT_VOXEL * inputs + BYTES_PER_GRID_VOXEL[similarity] * grid_voxels
     # Each further layer keeps its field, its update and its mask.
-    memory += (layers - 1) * BYTES_PER_LAYER_VOXEL * grid_voxels
+    optimiser = (BYTES_PER_GRID_VOXEL[similarity] + (layers - 1) * BYTES_PER_LAYER_VOXEL) * grid_voxels
+    architecture, network_voxels = network or ("voxelmorph", 0)
+    # The network is done before the optimiser begins.
+    working = max(optimiser, BYTES_PER_NETWORK_VOXEL[architecture] * network_voxels)
+    memory = BYTES_AT_REST + BYTES_PER_INPUT_VOXEL * inputs + working
     cores = os.cpu_count() or 1
     speed = min(cores, 8) if on_cpu else GPU_SPEEDUP
-    # Reading, aligning and resampling once, then the optimiser.
+    # Reading, aligning and resampling once, then the network and the optimiser.
     seconds = 3.0 + 6e-8 * inputs + SECONDS_PER_VOXEL_ITERATION * voxel_iterations * (1 + layers) / 2 / speed
+    seconds += SECONDS_PER_NETWORK_VOXEL[architecture] * network_voxels / speed
     return Estimate(memory, seconds)
 
 

@@ -117,6 +117,13 @@ class Volume:
         """
         write_image(self.to_sitk(), path)
 
+    def canonical(self) -> Volume:
+        """The same voxels at the same places on the geometry's canonical axes; a view, not a copy."""
+        order, flipped = self.geometry.canonical_axes()
+        data = np.transpose(self.data, [2 - axis for axis in order[::-1]])
+        data = data[tuple(slice(None, None, -1 if flip else 1) for flip in flipped[::-1])]
+        return replace(self, data=data, geometry=self.geometry.canonical())
+
     def astype(self, dtype: np.dtype | type) -> Volume:
         """The same image with voxels of another type."""
         return replace(self, data=self.data.astype(dtype))

@@ -22,6 +22,7 @@ from deepregister.transforms import Affine, Rigid
 from deepregister.volume import Geometry, Volume
 from scipy.ndimage import gaussian_filter
 from scipy.spatial.transform import Rotation
+from toymodels import toy_model
 
 FIXED_GRID = Geometry(
     (30, 32, 26),
@@ -353,6 +354,50 @@ def test_models_are_listed_from_their_cards(capsys, tmp_path):
     assert status == 0
     assert [line.split()[0] for line in out.splitlines() if not line.startswith(" ")][:3] == ["NAME", "rigid", "affine"]
     assert run(capsys, "models", "--models-dir", tmp_path / "none")[0] == 2
+
+
+def test_experimental_models_are_named_but_not_listed_unless_asked_for(capsys, tmp_path):
+    toy_model(tmp_path / "trial", experimental=True)
+    _, out, _ = run(capsys, "models", "--models-dir", tmp_path)
+    assert "A toy" not in out and out.splitlines()[-1].startswith("Experimental, shown by --all: ")
+    assert "trial" in out.splitlines()[-1]
+    _, out, _ = run(capsys, "models", "--models-dir", tmp_path, "--all")
+    assert "trial (experimental)" in out and "A toy" in out
+
+
+def test_all_that_a_card_says_is_shown(capsys, tmp_path):
+    card = toy_model(
+        tmp_path / "toy",
+        extent_mm=[30, 60],
+        thickest_mm=3.0,
+        anatomies=["hippocampus"],
+        modalities=["MR"],
+        known_failures=["Fails upside down."],
+        training_data="Nothing at all.",
+        training="No steps in no time.",
+        figures={"dice": {"value": 0.5, "sentence": "Mean Dice of nothing."}},
+    )
+    status, out, _ = run(capsys, "models", "toy", "--models-dir", tmp_path)
+    assert status == 0
+    told = " ".join(out.split())
+    for text in (
+        "Toy (toy)",
+        card.summary,
+        "30 to 60 mm across",
+        "slices of up to 3 mm",
+        "hippocampus",
+        "MR; both volumes in one contrast",
+        "Fails upside down.",
+        "Nothing at all.",
+        "No steps in no time.",
+        "0.5: Mean Dice of nothing.",
+        card.sha256,
+        card.licence,
+        card.paper,
+    ):
+        assert text in told
+    assert "Trained on" not in run(capsys, "models", "affine")[1]
+    assert run(capsys, "models", "nothing")[0] == 2
 
 
 def test_version_and_missing_command(capsys):

@@ -3,16 +3,18 @@
 import os
 import signal
 import time
+from dataclasses import replace
 
 import deepregister
 import numpy as np
 import pytest
 from deepregister import Affine, Settings, Volume
 from deepregister.client import EngineClient
-from deepregister.errors import Cancelled, InputError, WorkerError
+from deepregister.errors import Cancelled, InputError, ModelError, WorkerError
 from deepregister.landmarks import LandmarkPairs
 from processes import DEAF, DYING, ENDLESS, FAULTY, alive, first_report, posix, run_script, wait_until
 from scipy.ndimage import gaussian_filter
+from toymodels import toy_model
 
 SETTINGS = Settings(model="affine", quality="fast", device="cpu", threads=1)
 
@@ -47,6 +49,18 @@ def test_a_run_gives_what_the_engine_gives_in_this_process(engine, pair):
     assert set(registration.measures) == set(here.measures)
     assert reports
     assert [report.fraction for report in reports] == sorted(report.fraction for report in reports)
+
+
+def test_a_model_of_another_folder_runs_and_is_kept_warm(engine, pair, tmp_path, monkeypatch):
+    card = toy_model(tmp_path / "models" / "toy", voxels=1.0)
+    monkeypatch.chdir(tmp_path)
+    settings = replace(SETTINGS, model="toy", quality="fast")
+    # A path from here: the worker stands elsewhere.
+    first, again = (engine.register(*pair, settings, models_dir="models") for _ in range(2))
+    assert first.settings.model == "toy" and first.inputs["weights_sha256"] == card.sha256
+    assert np.array_equal(first.transform.parts[0].displacement, again.transform.parts[0].displacement)
+    with pytest.raises(ModelError, match="There is no model 'toy'"):
+        engine.register(*pair, settings)
 
 
 def test_all_inputs_reach_the_engine(engine, pair):

@@ -12,6 +12,7 @@ from deepregister import Affine, Composite, Rigid, Settings, Volume, register, r
 from deepregister.devices import choose_device
 from deepregister.errors import Cancelled, DeviceError, GeometryError, InputError, ResourceError
 from deepregister.landmarks import LandmarkPairs
+from deepregister.models import fitting
 from deepregister.progress import STAGES
 from deepregister.result import Registration
 from phantoms import OBLIQUE, bumps, grid, seen_through
@@ -173,12 +174,12 @@ def test_cancel_is_heard_in_every_stage(stage):
 
 def test_short_memory_means_a_coarser_field_and_a_warning(monkeypatch):
     need = register(*pair(4.0), "deformable", **FAST).measures["estimated_memory_bytes"]
-    monkeypatch.setattr(registration, "free_memory", lambda _: need - 2_000_000)
+    monkeypatch.setattr(fitting, "free_memory", lambda _: need - 2_000_000)
     found = register(*pair(4.0), "deformable", **FAST)
     assert any("Memory is short" in warning for warning in found.warnings)
     assert min(found.transform.parts[0].geometry.spacing) > 4.1
     assert found.settings.field_spacing_mm > 4.1
-    monkeypatch.setattr(registration, "free_memory", lambda _: 1000)
+    monkeypatch.setattr(fitting, "free_memory", lambda _: 1000)
     with pytest.raises(ResourceError, match=r"needs 0\.5 GB"):
         register(*pair(4.0), "deformable", **FAST)
 

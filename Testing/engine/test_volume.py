@@ -6,7 +6,7 @@ import SimpleITK as sitk
 from deepregister import Geometry, Volume
 from deepregister.errors import GeometryError, InputError
 from deepregister.volume import as_volume
-from geometries import geometries
+from geometries import axis_changes, geometries, relabelled
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -132,3 +132,18 @@ def test_repr_says_name_grid_and_type():
     assert repr(Volume(np.zeros((2, 3, 4), "i2"), Geometry((4, 3, 2)), "head")) == (
         "Volume('head', 4x3x2 voxels of 1x1x1 mm, int16)"
     )
+
+
+@given(st.data(), axis_changes())
+def test_the_canonical_volume_is_the_same_however_the_voxels_are_stored(data, change):
+    geometry = data.draw(geometries())
+    array = np.arange(np.prod(geometry.size), dtype=np.float32).reshape(geometry.shape)
+    canonical = Volume(array, geometry).canonical()
+    other, stored = relabelled(geometry, array, *change)
+    assert canonical.geometry == geometry.canonical()
+    # Every voxel is still where it was.
+    index = np.rint(geometry.point_to_index(canonical.geometry.points())).astype(int)
+    assert np.array_equal(array[index[..., 2], index[..., 1], index[..., 0]], canonical.data)
+    again = Volume(stored, other).canonical()
+    if again.geometry.same_grid(canonical.geometry, 1e-9):
+        assert np.array_equal(again.data, canonical.data)

@@ -85,6 +85,11 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--field-spacing", type=float, metavar="MM", help="finest spacing of the displacement field")
     group.add_argument(
+        "--refine",
+        action=argparse.BooleanOptionalAction,
+        help="whether to refine the field of a learned model by optimisation; default: unless --quality is fast",
+    )
+    group.add_argument(
         "--landmark-sigma",
         type=float,
         default=default.landmark_sigma_mm,
@@ -119,6 +124,7 @@ def settings_from(options: argparse.Namespace) -> Settings:
         device=options.device,
         similarity=options.similarity,
         field_spacing_mm=options.field_spacing,
+        refine=options.refine,
         landmark_sigma_mm=options.landmark_sigma,
         seed=options.seed,
         threads=options.threads,

@@ -59,8 +59,10 @@ class Card:
         intended: who should use it and for what, in a sentence or two, where the summary leaves that open.
         known_failures: what is known to go wrong, one sentence each.
         figures: what was measured, by a short name.
-        extent_mm: least and most middle side of the box around what a volume shows, mm; None for all.
+        extent_mm: least and most middle side of the box around what a volume shows, mm. None allows all, but `auto`
+            never chooses a model that does not say it.
         spacing_mm: of the network's grid.
+        thickest_mm: the thickest slices that it was trained for; None for two and a half times `spacing_mm`.
         weights: name of the .safetensors file beside the card.
         sha256: of that file, in hexadecimal digits.
         training_data: what it was trained on, with source and licence.
@@ -87,6 +89,7 @@ class Card:
     figures: Mapping[str, Figure] = field(default_factory=dict)
     extent_mm: tuple[float, float] | None = None
     spacing_mm: float | None = None
+    thickest_mm: float | None = None
     weights: str = ""
     sha256: str = ""
     training_data: str = ""

@@ -127,7 +127,7 @@ def _numbers(
         before, after = landmark_errors(landmarks), landmark_errors(landmarks, registration.transform)
         errors = list(zip(landmarks.labels or [""] * len(landmarks), before, after, strict=True))
     folded = measures.get("folded_fraction")
-    title, paper = _model(registration.settings.model)
+    title, paper = _model(registration.settings.model, registration.inputs.get("model_folder"))
     return {
         "version": registration.versions.get("deepregister", __version__),
         "fixed_name": fixed.name,
@@ -161,10 +161,10 @@ def _date(text: str) -> str:
     return f"{datetime.fromisoformat(text):%Y-%m-%d, %H:%M}" if text else ""
 
 
-def _model(name: str) -> tuple[str, str]:
-    """Title and paper of a model; its name alone where it is not on this machine."""
+def _model(name: str, folder: str | None) -> tuple[str, str]:
+    """Title and paper of a model, with the folder of a user's own; its name alone where it is not on this machine."""
     try:
-        card = find_model(name)
+        card = find_model(name, folder and Path(folder).parent)
     except ModelError:
         return name, ""
     return card.title, card.paper
@@ -175,6 +175,10 @@ def _asked(inputs: Mapping[str, Any]) -> list[tuple[str, str]]:
     rows = []
     if inputs.get("asked_model"):
         rows.append(("Model asked for", str(inputs["asked_model"])))
+    if inputs.get("choice"):
+        rows.append(("Chosen because", str(inputs["choice"])))
+    if inputs.get("weights_sha256"):
+        rows.append(("SHA-256 of the weights", str(inputs["weights_sha256"])))
     if inputs.get("initial"):
         rows.append(("Initial transform", str(inputs["initial"])))
     masks = [side for side in ("fixed", "moving") if inputs.get(f"{side}_mask")]

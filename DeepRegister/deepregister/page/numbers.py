@@ -58,6 +58,8 @@ def measure_rows(measures: Mapping[str, Any]) -> list[Row]:
     one("Spread of the volume change", "{}", spread, "jacobian_log_std", show=lambda value: f"{value:.3f}")
     moved = "Between a point of the fixed volume and where it lies in the moving one, shift and turn included."
     one("Displacement", "{} mm on average, {} mm at most", moved, "displacement_mean_mm", "displacement_max_mm")
+    expected = "Standard deviation of the motion as the network itself expects it; larger where the images say little."
+    one("Predicted uncertainty", "{} mm on average", expected, "predicted_sd_mm")
     back = "How far a point lands from its start after transform and inverse."
     one(
         "Error of the inverse",
