@@ -7,6 +7,8 @@ from pathlib import Path
 import numpy as np
 from deepregister import Volume
 from deepregister.cli import build_parser
+from deepregister.commands.models import markdown
+from deepregister.models.registry import BUILT_IN, list_models
 
 README = (Path(__file__).resolve().parents[2] / "README.md").read_text(encoding="utf-8")
 
@@ -45,3 +47,8 @@ def test_the_pictures_are_there():
     pictures = re.findall(r"!\[[^]]*\]\(([^)]+)\)", README)
     assert pictures
     assert all((Path(__file__).resolve().parents[2] / picture).is_file() for picture in pictures)
+
+
+def test_the_table_of_models_is_that_of_the_cards():
+    cards = [card for card in list_models() if card.folder.parent == BUILT_IN]
+    assert f"\n{markdown(cards)}\n" in README, "Write it anew with `deepregister models --markdown`."
