@@ -49,11 +49,20 @@ class Method:
     needs_affine: bool = False
 
 
+# What each anatomy's own models are compared on.
+LEARNED = {"voxelmorph": "hippocampus", "voxelmorph-refined": "hippocampus", "voxelmorph-labels": "hippocampus"}
 METHODS = {
     "affine": Method("DeepRegister affine", model="affine", quality="balanced"),
     "fast": Method("DeepRegister deformable, fast", model="deformable", quality="fast"),
     "balanced": Method("DeepRegister deformable, balanced", model="deformable", quality="balanced"),
     "accurate": Method("DeepRegister deformable, accurate", model="deformable", quality="accurate"),
+    "voxelmorph": Method("DeepRegister voxelmorph-hippocampus", model="voxelmorph-hippocampus", quality="fast"),
+    "voxelmorph-refined": Method(
+        "DeepRegister voxelmorph-hippocampus, refined", model="voxelmorph-hippocampus", quality="balanced"
+    ),
+    "voxelmorph-labels": Method(
+        "DeepRegister voxelmorph-hippocampus-labels", model="voxelmorph-hippocampus-labels", quality="fast"
+    ),
     "greedy": Method("greedy, own affine", "greedy"),
     "greedy-ours": Method("greedy, our affine", "greedy", needs_affine=True),
     "ants": Method("ANTs SyN, own affine", "ants_syn"),
@@ -87,7 +96,8 @@ def main(arguments: list[str] | None = None) -> int:
     run.update(date=date.today().isoformat(), machine=processor(), rows=[])
     for group, members in pairs.items():
         with tempfile.TemporaryDirectory() as folder:
-            run["rows"] += _compare(group, members, methods, options.peers_python, Path(folder))
+            suited = [name for name in methods if LEARNED.get(name, group) in group]
+            run["rows"] += _compare(group, members, suited, options.peers_python, Path(folder))
     results = HERE / "results"
     results.mkdir(exist_ok=True)
     (results / f"{options.name}.json").write_text(json.dumps(run, indent=1) + "\n", encoding="utf-8")
@@ -131,6 +141,7 @@ def _job(pair: BenchmarkPair, folder: Path) -> dict:
 def _ours(method: Method, pairs: list[BenchmarkPair]) -> tuple[list, list]:
     """DeepRegister in this process; seconds from the files to transform, inverse and measures."""
     from deepregister import register
+    from deepregister.models.registry import find_model
 
     found, reports = [], []
     for pair in pairs:
@@ -138,6 +149,8 @@ def _ours(method: Method, pairs: list[BenchmarkPair]) -> tuple[list, list]:
         result = register(pair.fixed, pair.moving, method.model, quality=method.quality, device="cpu")
         found.append(result.transform)
         reports.append({"seconds": time.perf_counter() - started, "stages": dict(result.seconds)})
+        if find_model(method.model).learned:
+            reports[-1]["network_seconds"] = result.seconds["deform"]
     return found, reports
 
 
@@ -172,7 +185,7 @@ def processor() -> str:
 
 
 def summary(run: dict) -> str:
-    """The Markdown table of a run: means over pairs, with 95 % bootstrap intervals where there are ten or more."""
+    """The Markdown table of a run: means over pairs; for ten or more 95 % bootstrap intervals over images."""
     lines = [
         f"DeepRegister {run['versions']['deepregister']}, {run['date']}, {run['threads']} threads of {run['machine']}.",
         "",
@@ -186,7 +199,7 @@ def summary(run: dict) -> str:
             mine = [row for row in rows if row["method"] == name and "failed" not in row]
             failed = sum(row["method"] == name for row in rows) - len(mine)
             title = METHODS[name].title if name in METHODS else "before, as the headers say"
-            cells = [_cell([row[k] for row in mine if k in row], k) for k in keys]
+            cells = [_cell([row for row in mine if k in row], k) for k in keys]
             lines.append(f"| {title} | {len(mine)}{f', {failed} failed' if failed else ''} | {' | '.join(cells)} |")
         lines.append("")
     return "\n".join(lines)
@@ -195,6 +208,7 @@ def summary(run: dict) -> str:
 NOT_FIGURES = ("dataset", "pair", "method", "failed", "stages")
 TITLES = {
     "seconds": "seconds",
+    "network_seconds": "network s",
     "dice": "Dice",
     "folded_percent": "folds %",
     "sdlogj": "SDlogJ",
@@ -207,17 +221,33 @@ TITLES = {
 }
 
 
-def _cell(values: list[float], key: str) -> str:
-    if not values:
+def _cell(rows: list[dict], key: str) -> str:
+    if not rows:
         return ""
+    values = [row[key] for row in rows]
     digits = {"seconds": 1, "dice": 4, "folded_percent": 4, "sdlogj": 3}.get(key, 2)
     text = f"{np.mean(values):.{digits}f}"
     if len(values) >= 10 and key == "dice":
-        rng = np.random.default_rng(0)
-        means = [np.mean(rng.choice(values, len(values))) for _ in range(2000)]
-        low, high = np.percentile(means, [2.5, 97.5])
+        low, high = interval(rows, key)
         text += f" ({low:.3f} to {high:.3f}, least {min(values):.3f})"
     return text
+
+
+def interval(rows: list[dict], key: str, draws: int = 2000) -> tuple[float, float]:
+    """The 95 % bootstrap interval of a mean over pairs.
+
+    Images are drawn, not pairs: those that share an image are not independent. A pair counts as often as both its
+    images were drawn together.
+    """
+    sides = [row["pair"].split(" ")[-1].split("<-") for row in rows]
+    images = sorted({name for side in sides for name in side})
+    fixed, moving = ([images.index(side[n]) for side in sides] for n in (0, 1))
+    rng = np.random.default_rng(0)
+    counts = rng.multinomial(len(images), np.full(len(images), 1 / len(images)), size=draws)
+    weights = counts[:, fixed] * counts[:, moving]
+    weights = weights[weights.sum(1) > 0]
+    means = weights @ np.array([row[key] for row in rows]) / weights.sum(1)
+    return tuple(np.percentile(means, [2.5, 97.5]))
 
 
 if __name__ == "__main__":
