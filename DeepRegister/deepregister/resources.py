@@ -17,7 +17,7 @@ BYTES_PER_INPUT_VOXEL = 14
 BYTES_PER_LAYER_VOXEL = 40
 BYTES_AT_REST = 500_000_000
 # Of a network, for each voxel of the grid it sees: bytes at its peak, and seconds of one CPU core.
-BYTES_PER_NETWORK_VOXEL = {"voxelmorph": 650, "pyramid": 450}
+BYTES_PER_NETWORK_VOXEL = {"voxelmorph": 600, "pyramid": 400}
 SECONDS_PER_NETWORK_VOXEL = {"voxelmorph": 3e-6, "pyramid": 2e-6}
 # One voxel and iteration of the optimiser on one CPU core; only good enough to say seconds, minutes or hours.
 SECONDS_PER_VOXEL_ITERATION = 4e-7

@@ -38,10 +38,31 @@ def test_without_volumes_it_says_what_is_missing(panel):
 def test_models_are_those_of_the_registry_with_their_summaries(panel):
     selector = panel.ui.modelSelector
     listed = [(selector.itemData(row), selector.itemText(row)) for row in range(selector.count)]
-    assert listed == [("auto", "Automatic"), *((card.name, card.title) for card in list_models())]
+    marks = {True: " (experimental)", False: ""}
+    assert listed == [
+        ("auto", "Automatic"),
+        *((card.name, card.title + marks[card.experimental]) for card in list_models()),
+    ]
     for card in list_models():
         choose(selector, card.name)
         assert panel.ui.modelSummary.text == card.summary
+
+
+def test_experimental_models_are_offered_only_on_request(monkeypatch, qt_host, module):
+    from dataclasses import replace
+
+    tried = replace(list_models()[0], name="trial", title="Trial", experimental=True)
+    monkeypatch.setattr(module.DeepRegisterLogic, "models", lambda self: [*list_models(), tried])
+    widget = qt_host.open(module)
+    try:
+        ui = widget.panel.ui
+        row = ui.modelSelector.findData("trial")
+        assert ui.modelSelector.itemText(row) == "Trial (experimental)"
+        assert ui.modelSelector.view().isRowHidden(row)
+        ui.experimentalCheckBox.checked = True
+        assert not any(ui.modelSelector.view().isRowHidden(n) for n in range(ui.modelSelector.count))
+    finally:
+        qt_host.close(widget)
 
 
 def test_every_parameter_has_a_widget(panel):

@@ -175,6 +175,24 @@ def test_models_are_those_of_the_registry(logic):
     assert {"rigid", "affine", "deformable"} <= {card.name for card in logic.models()}
 
 
+def test_a_learned_model_in_the_users_own_folder_runs(fixed, moving, tmp_path, monkeypatch):
+    from deepregister.models.registry import user_models_dir
+    from toymodels import toy_model
+
+    # Where each system keeps such a folder.
+    for name in ("XDG_DATA_HOME", "HOME", "LOCALAPPDATA"):
+        monkeypatch.setenv(name, str(tmp_path))
+    toy_model(user_models_dir() / "toy", "pyramid", 1.0)
+    logic = RegistrationLogic()
+    try:
+        assert "toy" in [card.name for card in logic.models()]
+        nodes = logic.register(fixed, moving, "toy", "fast", createInverse=True)
+    finally:
+        logic.close()
+    assert nodes.registration.settings.model == "toy" and nodes.registration.measures["folded_fraction"] == 0
+    assert nodes.transformNode.IsA("vtkMRMLGridTransformNode") and nodes.inverseTransformNode is not None
+
+
 def test_a_logic_of_its_own_starts_and_ends_its_worker(fixed, moving):
     logic = RegistrationLogic()
     logic.close()

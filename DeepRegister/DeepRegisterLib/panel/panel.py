@@ -87,13 +87,25 @@ class RegistrationPanel(qt.QWidget):
     def _fillChoices(self) -> None:
         self.ui.modelSelector.addItem("Automatic", "auto")
         self._summaries = {"auto": _AUTOMATIC_SUMMARY}
+        self._experimental = []
         for card in self.logic.models():
-            self.ui.modelSelector.addItem(card.title, card.name)
+            title = f"{card.title} (experimental)" if card.experimental else card.title
+            if card.experimental:
+                self._experimental.append(self.ui.modelSelector.count)
+            self.ui.modelSelector.addItem(title, card.name)
             self._summaries[card.name] = card.summary
+        self.ui.experimentalCheckBox.visible = bool(self._experimental)
+        self.ui.experimentalCheckBox.connect("toggled(bool)", self._listExperimental)
+        self._listExperimental(False)
         for quality in QUALITIES:
             self.ui.qualitySelector.addItem(quality.capitalize(), quality)
         for device in DEVICES:
             self.ui.deviceSelector.addItem(_DEVICES[device], device)
+
+    def _listExperimental(self, listed: bool) -> None:
+        """Offer experimental models or not; one that the scene names is shown all the same."""
+        for row in self._experimental:
+            self.ui.modelSelector.view().setRowHidden(row, not listed)
 
     def _update(self) -> None:
         """Say what the choices mean and whether they suffice."""
