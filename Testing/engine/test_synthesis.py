@@ -7,12 +7,19 @@ from deepregister import Volume
 from deepregister.errors import InputError
 from deepregister.preparation import prepare
 from deepregister.spatial import compose, jacobian_determinant, least_corner_determinant, lengths
-from deepregister.training.synthesis.acquisition import augment, blur_matrix, filtered, scaled, slice_matrix
+from deepregister.training.synthesis.acquisition import augment, blur_matrix, filtered, inside, scaled, slice_matrix
 from deepregister.training.synthesis.anatomy import Anatomy
 from deepregister.training.synthesis.contrast import clear_contrast, kept_places, painted, random_contrast
 from deepregister.training.synthesis.draw import Draw, smooth_noise, spline_matrix
-from deepregister.training.synthesis.fields import affine, field_of, places, random_affine, smooth_motion
-from deepregister.training.synthesis.labels import bordered, common_pose, labels_at, probabilities
+from deepregister.training.synthesis.fields import (
+    affine,
+    field_of,
+    points_of,
+    random_affine,
+    smooth_motion,
+    transformed,
+)
+from deepregister.training.synthesis.labels import LabelMaps, Places, common_pose, probabilities
 from deepregister.training.synthesis.ranges import (
     AcquisitionRanges,
     AffineRanges,
@@ -22,7 +29,7 @@ from deepregister.training.synthesis.ranges import (
     Synthesis,
 )
 from deepregister.training.synthesis.shapes import most_labels, random_shapes, shape_anatomy
-from heads import LABELS, PLACE, SHAPE, SPACING, head_labels, turned
+from heads import LABELS, PLACE, SPACING, head_labels, turned
 from scipy.spatial.transform import Rotation
 
 CPU = torch.device("cpu")
@@ -40,22 +47,26 @@ def generator(seed=0):
 
 
 def test_smooth_noise_has_unit_variance_everywhere_and_the_asked_scale():
-    noise = smooth_noise(draws(), 3000, (6, 24, 5), 4.0)
-    assert noise.shape == (3000, 6, 24, 5)
-    assert float(noise.mean(0).abs().max()) < 0.1
-    assert float((noise.std(0) - 1).abs().max()) < 0.08
-    near, far = ((noise[:, 3, 0, 2] * noise[:, 3, step, 2]).mean() for step in (2, 16))
-    assert float(near) > 0.7 and abs(float(far)) < 0.08
+    noise = smooth_noise(draws(), 3000, (6, 24, 5), [4.0, 9.0])
+    assert noise.shape == (2, 3000, 6, 24, 5)
+    assert float(noise.mean(1).abs().max()) < 0.1
+    assert float((noise.std(1) - 1).abs().max()) < 0.08
+
+    def alike(sample, step):
+        return float((noise[sample, :, 3, 0, 2] * noise[sample, :, 3, step, 2]).mean())
+
+    assert alike(0, 2) > 0.7 and abs(alike(0, 16)) < 0.08
+    assert alike(1, 5) > 0.7 and alike(1, 10) > 0.15
 
 
 @pytest.mark.parametrize("distance", [1.3, 4.0, 50.0])
 def test_splines_are_smooth_and_no_place_lacks_knots(distance):
     matrix = spline_matrix(30, distance, 0.7 * distance)
-    assert (matrix >= 0).all() and torch.allclose((matrix**2).sum(1), torch.ones(30))
+    assert (matrix >= 0).all() and np.allclose((matrix**2).sum(1), 1)
 
 
 def test_the_same_seed_gives_the_same_noise_and_another_seed_another():
-    one, same, other = (smooth_noise(draws(seed), 1, (8, 8, 8), 3.0) for seed in (0, 0, 1))
+    one, same, other = (smooth_noise(draws(seed), 1, (8, 8, 8), [3.0]) for seed in (0, 0, 1))
     assert torch.equal(one, same) and not torch.equal(one, other)
 
 
@@ -116,45 +127,59 @@ def test_affine_maps_fill_their_ranges():
 
 
 def test_points_and_fields_are_two_ways_to_say_the_same():
-    field = torch.randn(1, 3, 5, 6, 7, generator=generator())
-    points = places(np.eye(4), field)
+    field = torch.randn(2, 3, 5, 6, 7, generator=generator())
+    points = points_of(field)
     assert torch.allclose(field_of(points), field, atol=1e-5)
-    matrix = turned(10, (1, 2, 3), 1.1)
-    found = torch.stack(places(matrix, field), -1)[0, 4, 3, 2]
-    start = np.array([2, 3, 4]) + field[0, :, 4, 3, 2].numpy()
-    assert np.allclose(found, matrix[:3, :3] @ start + matrix[:3, 3], atol=1e-4)
+    matrices = np.stack([turned(10, (1, 2, 3), 1.1), turned(-5)])
+    found = transformed(matrices, points)
+    for sample, matrix in enumerate(matrices):
+        start = np.array([2, 3, 4]) + field[sample, :, 4, 3, 2].numpy()
+        assert np.allclose(found[sample, :, 4, 3, 2], matrix[:3, :3] @ start + matrix[:3, 3], atol=1e-4)
 
 
 # Labels ---------------------------------------------------------------------------------------------------------------
 
 
+def random_labels(seed, *shape):
+    return torch.from_numpy(np.random.default_rng(seed).integers(1, 200, shape).astype(np.uint8))
+
+
+def shifted(shape, *shifts):
+    """Points of grids of `shape`, moved by `shifts` along i, j, k."""
+    return points_of(torch.zeros(len(shifts), 3, *shape)) + torch.tensor(shifts).view(-1, 3, 1, 1, 1)
+
+
 def test_labels_are_those_of_the_nearest_voxel_and_background_outside():
-    labels = torch.from_numpy(np.random.default_rng(0).integers(1, 200, (4, 5, 6)).astype(np.uint8))
-    zero = torch.zeros(1, 3, 4, 5, 6)
-    assert torch.equal(labels_at(bordered(labels), places(np.eye(4), zero))[0, 0], labels)
-    moved = turned()
-    moved[:3, 3] = 1.4, -0.6, 0.3
-    found = labels_at(bordered(labels), places(moved, zero))[0, 0]
-    assert torch.equal(found[:, 1:, :5], labels[:, :4, 1:])
-    assert not found[:, 0].any() and not found[:, :, 5].any()
-    moved[:3, 3] = 1e6, 0, -1e6
-    assert not labels_at(bordered(labels), places(moved, zero)).any()
+    labels = [random_labels(0, 4, 5, 6), random_labels(1, 7, 3, 5)]
+    maps = LabelMaps.of(labels)
+    for number, one in enumerate(labels):
+        assert torch.equal(maps.at([number], shifted(one.shape, (0.0, 0.0, 0.0)))[0, 0], one)
+    found = maps.at([1, 0], shifted((4, 5, 6), (0.0, 0.0, 0.0), (1.4, -0.6, 0.3)))[:, 0]
+    assert torch.equal(found[0, :, :3, :5], labels[1][:4])
+    assert not found[0, :, 3:].any() and not found[0, :, :, 5:].any()
+    assert torch.equal(found[1, :, 1:, :5], labels[0][:, :4, 1:])
+    assert not found[1, :, 0].any() and not found[1, :, :, 5].any()
+    assert not maps.at([0], shifted((4, 5, 6), (1e6, 0.0, -1e6))).any()
 
 
-def test_probabilities_have_a_channel_for_each_chosen_structure():
-    anatomy = Anatomy.of(LABELS)
-    labels = torch.from_numpy(head_labels()[0])[None, None]
-    chosen = anatomy.structures[2:5]
-    found = probabilities(labels, anatomy.channels(chosen), 3)
-    assert found.shape == (1, 3, *SHAPE)
-    for channel, place in enumerate(chosen):
-        assert torch.equal(found[0, channel] > 0, labels[0, 0] == place)
+def test_maps_with_their_own_border_hold_it():
+    labels = random_labels(0, 2, 6, 7, 8)
+    found = LabelMaps.bordered(labels).at([1, 0], shifted((4, 5, 6), (0.0, 0.0, 0.0), (0.0, 0.0, 100.0)))
+    assert torch.equal(found[0, 0], labels[1, 1:-1, 1:-1, 1:-1])
+    assert torch.equal(found[1, 0, 2], labels[0, -1, 1:-1, 1:-1])
 
 
-def test_probabilities_of_blocks_are_the_shares_of_their_voxels():
-    labels = torch.randint(0, 4, (1, 1, 7, 8, 9), generator=generator()).to(torch.uint8)
-    channel = np.array([2, 0, 2, 1])
-    fine, coarse = probabilities(labels, channel, 2), probabilities(labels, channel, 2, 2)
+def test_each_map_of_a_batch_is_read_from_its_own_table():
+    labels = torch.tensor([[0, 1, 2], [2, 2, 0]], dtype=torch.uint8).view(2, 1, 1, 1, 3)
+    tables = np.array([[0.0, 0.1, 0.2], [1.0, 1.1, 1.2]])
+    found = Places(labels, 3).read(tables).flatten(1)
+    assert np.allclose(found, [[0.0, 0.1, 0.2], [1.2, 1.2, 1.0]])
+
+
+def test_probabilities_are_the_shares_of_the_voxels_of_each_block():
+    channel = torch.randint(0, 3, (2, 1, 7, 8, 9), generator=generator())
+    fine, coarse = probabilities(channel, 2), probabilities(channel, 2, 2)
+    assert torch.equal(fine[:, :1] > 0, channel == 0) and torch.equal(fine[:, 1:] > 0, channel == 1)
     assert torch.allclose(coarse, torch.nn.functional.avg_pool3d(fine, 2))
 
 
@@ -207,7 +232,7 @@ def test_each_label_is_painted_with_its_mean_and_deviation():
     anatomy = Anatomy.of(LABELS)
     labels = torch.randint(0, len(LABELS) + 1, (1, 1, 40, 50, 60), generator=generator()).to(torch.uint8)
     contrast = random_contrast(anatomy, ContrastRanges(), draws())
-    image = painted(labels, contrast, draws(1))
+    image = painted(Places(labels, len(LABELS) + 1), [contrast], draws(1))
     for place in range(len(LABELS) + 1):
         values = image[labels == place]
         assert float(values.mean()) == pytest.approx(contrast.mean[place], abs=0.01)
@@ -287,17 +312,18 @@ def test_slices_as_thin_as_voxels_change_nothing():
 
 
 def test_matrices_are_applied_along_their_own_axes():
-    image = torch.randn(1, 1, 4, 5, 6, generator=generator())
-    matrices = [np.random.default_rng(n).normal(size=(n, n)) for n in (4, 5, 6)]
-    expected = np.einsum("ad,bh,cw,dhw->abc", *matrices, image[0, 0].numpy())
-    assert np.allclose(filtered(image, matrices)[0, 0], expected, atol=1e-4)
+    image = torch.randn(2, 1, 4, 5, 6, generator=generator())
+    matrices = [np.random.default_rng(n).normal(size=(2, n, n)) for n in (4, 5, 6)]
+    expected = np.einsum("nad,nbh,ncw,ndhw->nabc", *matrices, image[:, 0].numpy())
+    assert np.allclose(filtered(image, matrices)[:, 0], expected, atol=1e-4)
 
 
 def test_intensities_are_scaled_as_the_engine_prepares_them():
     image = 300 * torch.rand(1, 1, 20, 20, 20, generator=generator()) ** 3 - 40
     expected = prepare(Volume.from_array(image[0, 0].numpy()))[0].image.data
-    assert np.allclose(scaled(image)[0, 0], expected, atol=1e-4)
-    assert not scaled(torch.full((1, 1, 8, 8, 8), 7.0)).any()
+    found = scaled(torch.cat([image, 2 * image + 5, torch.full_like(image, 7.0)]))
+    assert np.allclose(found[0, 0], expected, atol=1e-4) and np.allclose(found[1, 0], expected, atol=1e-4)
+    assert not found[2].any()
 
 
 def test_augmented_images_are_scaled_differ_and_follow_their_seed():
@@ -309,25 +335,31 @@ def test_augmented_images_are_scaled_differ_and_follow_their_seed():
     assert float((found[1] - found[2]).abs().mean()) > 0.01 and float((found[2] - found[3]).abs().mean()) > 0.01
 
 
+def test_each_image_of_a_batch_is_augmented_in_its_own_way():
+    image = torch.from_numpy(head_labels()[0])[None, None].float() / len(LABELS)
+    found, _ = augment(image.repeat(2, 1, 1, 1, 1), AcquisitionRanges(noise=(0, 0)), SPACING, draws())
+    assert float((found[0] - found[1]).abs().mean()) > 0.01
+
+
 def test_nothing_asked_of_the_scanner_changes_nothing():
-    image = torch.rand(1, 1, 12, 14, 16, generator=generator())
+    image = torch.rand(2, 1, 12, 14, 16, generator=generator())
     nothing = AcquisitionRanges((0, 0), 0, (1, 1), (0, 0), (40, 40), (0, 0), 0, 0, (0, 0))
+    expected = scaled(image)
     found, view = augment(image, nothing, 1.0, draws())
-    assert torch.allclose(found, scaled(image), atol=1e-5)
-    assert view == (slice(0, 12), slice(0, 14), slice(0, 16))
+    assert torch.allclose(found, expected, atol=1e-5)
+    assert view.tolist() == [[[0, 15], [0, 13], [0, 11]]] * 2
+    assert inside((12, 14, 16), view, CPU) is None
 
 
 def test_a_small_field_of_view_cuts_sides_off_and_says_which():
-    image = torch.rand(1, 1, 20, 20, 20, generator=generator()) + 0.5
-    ranges, cut = AcquisitionRanges(cropped=1, crop=(0.1, 0.3)), 0
-    for seed in range(8):
-        found, view = augment(image, ranges, 1.0, draws(seed))
-        outside = torch.ones_like(found, dtype=torch.bool)
-        outside[(0, 0, *view)] = False
-        assert not found[outside].any()
-        assert min(part.stop - part.start for part in view) >= 7
-        cut += bool(outside.any())
-    assert cut >= 6
+    image = torch.rand(8, 1, 20, 21, 22, generator=generator()) + 0.5
+    found, view = augment(image, AcquisitionRanges(cropped=1, crop=(0.1, 0.3)), 1.0, draws())
+    shown = inside((20, 21, 22), view, CPU)
+    assert not found[shown == 0].any()
+    for (i, j, k), one in zip(view, shown[:, 0], strict=True):
+        assert one.sum() == np.prod(np.diff([i, j, k]) + 1) and one[k[0], j[0], i[0]] == one[k[1], j[1], i[1]] == 1
+        assert min(np.diff([i, j, k])) >= 7
+    assert ((shown == 0).flatten(1).any(1)).sum() >= 6
 
 
 # Shapes ---------------------------------------------------------------------------------------------------------------
@@ -336,18 +368,19 @@ def test_a_small_field_of_view_cuts_sides_off_and_says_which():
 @pytest.mark.parametrize("seed", range(4))
 def test_random_shapes_are_many_connected_pieces(seed):
     ranges = ShapeRanges(scale_mm=(16.0, 40.0))
-    labels = random_shapes(ranges, (40, 44, 48), 4.0, draws(seed))
-    assert labels.shape == (40, 44, 48) and labels.dtype == torch.uint8
-    assert torch.equal(labels, random_shapes(ranges, (40, 44, 48), 4.0, draws(seed)))
-    present = labels.unique().tolist()
-    assert max(present) <= most_labels(ranges) and len(present) >= 6
-    # Neighbours are mostly of one label: shapes, not noise.
-    assert float((labels[1:] == labels[:-1]).float().mean()) > 0.6
+    labels = random_shapes(ranges, 2, (40, 44, 48), 4.0, draws(seed))
+    assert labels.shape == (2, 40, 44, 48) and labels.dtype == torch.uint8
+    assert torch.equal(labels, random_shapes(ranges, 2, (40, 44, 48), 4.0, draws(seed)))
+    for one in labels:
+        present = one.unique().tolist()
+        assert max(present) <= most_labels(ranges) and len(present) >= 6
+        # Neighbours are mostly of one label: shapes, not noise.
+        assert float((one[1:] == one[:-1]).float().mean()) > 0.6
 
 
 def test_walls_are_sheets_of_their_own():
     ranges = {walls: ShapeRanges(scale_mm=(40.0, 40.0), walls=walls, wall_mm=(6.0, 6.0)) for walls in (0.0, 1.0)}
-    with_walls, without = (random_shapes(ranges[walls], (48, 48, 48), 2.0, draws()) for walls in (1.0, 0.0))
+    with_walls, without = (random_shapes(ranges[walls], 1, (48, 48, 48), 2.0, draws()) for walls in (1.0, 0.0))
     assert not (without == 0).any()
     assert 0.02 < float((with_walls == 0).float().mean()) < 0.4
 

@@ -8,7 +8,8 @@ from deepregister.training.batch import warped_labels
 from deepregister.training.collection import Collection, Subject
 from deepregister.training.losses import dice_loss
 from deepregister.training.synthesis.anatomy import Anatomy
-from deepregister.training.synthesis.labels import probabilities
+from deepregister.training.synthesis.draw import Draw
+from deepregister.training.synthesis.labels import Places, probabilities
 from deepregister.training.synthesis.pairs import from_collection
 from deepregister.training.synthesis.ranges import AffineRanges, ContrastRanges, FieldRanges, ShapeRanges, Synthesis
 from heads import LABELS, PLACE, SHAPE, SPACING, head_labels, turned
@@ -64,7 +65,7 @@ def test_the_true_field_brings_shapes_onto_each_other(seed):
     before = float(dice_loss(batch.fixed_labels, batch.moving_labels, weight))
     after = float(dice_loss(batch.fixed_labels, warp(batch.moving_labels, batch.field), weight))
     # What is left is the half voxel of 4 mm that nearest neighbours are off.
-    assert after < 0.2 and after < 0.6 * before
+    assert after < 0.2 and after < before - 0.05
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -95,10 +96,10 @@ def test_subjects_in_different_poses_meet_where_nothing_is_varied():
     still = AffineRanges(0, 0, 0)
     ranges = Synthesis(pose=still, residual=still, variation=FieldRanges((0, 0)), mirrored=0)
     batch = pairs(ranges).between_subjects(1, generator())
-    raw = collection()
-    raw_labels = [torch.from_numpy(each.labels)[None, None] for each in raw.training]
     anatomy = Anatomy.of(LABELS)
-    raw_probable = [probabilities(each, anatomy.channels(anatomy.structures), 9) for each in raw_labels]
+    places = [Places(torch.from_numpy(each.labels)[None, None], len(LABELS) + 1) for each in collection().training]
+    channel = anatomy.channels(anatomy.structures)[None]
+    raw_probable = [probabilities(each.read(channel, torch.int64), len(anatomy.structures)) for each in places]
     assert float(dice_loss(batch.fixed_labels, batch.moving_labels)) < 0.25 < float(dice_loss(*raw_probable))
 
 
@@ -146,6 +147,17 @@ def test_structures_on_longer_voxels_are_moved_by_the_same_field():
     assert float((found - torch.nn.functional.avg_pool3d(exact, 2)).abs().mean()) < 0.01
     moved = float(dice_loss(coarse.fixed_labels, found))
     assert moved < float(dice_loss(coarse.fixed_labels, coarse.moving_labels)) - 0.1
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_volumes_never_leave_the_device_they_are_made_on(kind, monkeypatch):
+    """On torch's device without data: any look at a value, and any other device, is an error there."""
+    monkeypatch.setattr(Draw, "volume", lambda self, *shape: torch.empty(shape, device=self.device))
+    made, _ = from_collection(collection(), Synthesis(), SHAPE, SPACING, torch.device("meta"))
+    for seed in range(6):
+        batch = getattr(made, kind)(2, generator(seed))
+        found = [value for value in vars(batch).values() if value is not None]
+        assert len(found) >= 6 and {value.device.type for value in found} == {"meta"}
 
 
 def test_validation_pairs_come_out_the_same_whenever_they_are_made():

@@ -6,14 +6,15 @@ A mixture of Gaussians, one for each tissue (Billot et al., "SynthSeg", Med. Ima
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from .anatomy import Anatomy
 from .draw import Draw
+from .labels import Places
 from .ranges import ContrastRanges
 
 # How far apart tissues of one kind may be, where kinds are 1 apart.
@@ -26,10 +27,6 @@ class Contrast:
 
     mean: np.ndarray
     deviation: np.ndarray
-
-    def only(self, kept: np.ndarray) -> Contrast:
-        """The same, black where `kept` is 0."""
-        return Contrast(self.mean * kept, self.deviation * kept)
 
 
 def random_contrast(anatomy: Anatomy, ranges: ContrastRanges, draw: Draw) -> Contrast:
@@ -66,15 +63,8 @@ def kept_places(anatomy: Anatomy, draw: Draw) -> np.ndarray:
     return kept
 
 
-def painted(labels: Tensor, contrast: Contrast, draw: Draw | None = None) -> Tensor:
-    """(1, 1, D, H, W): the label map (1, 1, D, H, W) of uint8 in a contrast, with its noise if there is a draw."""
-    flat = labels.reshape(-1).int()
-    image = looked_up(contrast.mean, flat)
-    if draw is not None:
-        image.addcmul_(looked_up(contrast.deviation, flat), draw.volume(flat.numel()))
-    return image.view(labels.shape)
-
-
-def looked_up(values: np.ndarray, flat: Tensor) -> Tensor:
-    """The value of each place, float32; places (N,) as int32."""
-    return torch.as_tensor(values, dtype=torch.float32, device=flat.device).index_select(0, flat)
+def painted(places: Places, contrasts: Sequence[Contrast], draw: Draw) -> Tensor:
+    """(B, 1, D, H, W): label maps in a contrast each, with its noise."""
+    image = places.read(np.stack([each.mean for each in contrasts]))
+    deviation = places.read(np.stack([each.deviation for each in contrasts]))
+    return image.addcmul_(deviation, draw.volume(*image.shape))

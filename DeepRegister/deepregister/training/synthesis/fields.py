@@ -1,6 +1,6 @@
 """Random motion: affine maps, and smooth fields without folds, each with its inverse.
 
-Fields are (B, 3, D, H, W), along i, j, k, in voxels of their own grid; matrices are (4, 4), of mm.
+Fields are (B, 3, D, H, W), along i, j, k, in voxels of their own grid; matrices are (4, 4), of mm where not of voxels.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from scipy.linalg import expm
 from torch import Tensor
 
 from ...spatial import exponentiate, identity_axes, invert, upsampled_field
-from .draw import Draw, smooth_noise
+from .draw import Draw, put, smooth_noise
 from .ranges import AffineRanges, FieldRanges
 
 # Squarings: the longest motion, cut in 64, stays far below a voxel of the velocity's grid.
@@ -39,9 +39,13 @@ class SmoothMotion:
     stride: int
     shape: tuple[int, int, int]
 
+    def flow(self) -> Tensor:
+        """u on the coarse grid, in voxels of that."""
+        return exponentiate(self.velocity, STEPS)
+
     def field(self) -> Tensor:
         """u, (B, 3, D, H, W), in voxels of the fine grid."""
-        return self.fine(exponentiate(self.velocity, STEPS))
+        return self.fine(self.flow())
 
     def inverse(self) -> Tensor:
         """The field of the inverse map, likewise.
@@ -74,17 +78,16 @@ def smooth_motion(
     stride = stride or coarse_stride(ranges, spacing_mm)
     coarse = [max(2, math.ceil(length / stride)) for length in shape]
     voxel_mm = stride * spacing_mm
-    low, high = (math.log(scale) for scale in ranges.scale_mm)
-    velocities = []
-    for _ in range(count):
-        longest = draw.uniform(*ranges.mm) / voxel_mm
-        velocity = 0
-        for number in range(ranges.layers):
-            # Each layer has its own part of the scales: with any one alone a motion is all ripples or all sweep.
-            scale = math.exp(low + (high - low) * (number + draw.uniform(0, 1)) / ranges.layers)
-            velocity = velocity + draw.uniform(0, 1) * smooth_noise(draw, 3, coarse, scale / voxel_mm)
-        velocities.append(velocity * torch.minimum(longest / _longest(velocity), ranges.strain / _steepest(velocity)))
-    return SmoothMotion(torch.stack(velocities), stride, tuple(shape))
+    low, high = (math.log(scale / voxel_mm) for scale in ranges.scale_mm)
+    velocity = 0
+    for number in range(ranges.layers):
+        # Each layer has its own part of the scales: with any one alone a motion is all ripples or all sweep.
+        distances = np.exp(low + (high - low) * (number + draw.array(0, 1, count)) / ranges.layers)
+        strength = put(draw.array(0, 1, count), draw.device).view(-1, 1, 1, 1, 1)
+        velocity = velocity + strength * smooth_noise(draw, 3, coarse, distances.tolist())
+    longest = put(draw.array(*ranges.mm, count) / voxel_mm, draw.device)
+    factor = torch.minimum(longest / _longest(velocity), ranges.strain / _steepest(velocity))
+    return SmoothMotion(velocity * factor.view(-1, 1, 1, 1, 1), stride, tuple(shape))
 
 
 def coarse_stride(ranges: FieldRanges, spacing_mm: float) -> int:
@@ -93,15 +96,16 @@ def coarse_stride(ranges: FieldRanges, spacing_mm: float) -> int:
 
 
 def _longest(velocity: Tensor) -> Tensor:
-    return velocity.square().sum(0).max().sqrt().clamp(min=1e-6)
+    return velocity.square().sum(1).amax((1, 2, 3)).sqrt().clamp(min=1e-6)
 
 
 def _steepest(velocity: Tensor) -> Tensor:
-    return torch.stack([velocity.diff(dim=dim).abs().max() for dim in (1, 2, 3)]).max().clamp(min=1e-6)
+    along = [velocity.diff(dim=dim).abs().amax((1, 2, 3, 4)) for dim in (2, 3, 4)]
+    return torch.stack(along).amax(0).clamp(min=1e-6)
 
 
 def random_affine(ranges: AffineRanges, draw: Draw) -> np.ndarray:
-    """The logarithm (4, 4) of a random affine map of mm about the origin: `scipy.linalg.expm` gives the map.
+    """The logarithm (4, 4) of a random affine map of mm about the origin: `affine` gives the map.
 
     The negative logarithm gives the inverse, which is drawn as often, and half of it the map that leads half the way.
     """
@@ -125,24 +129,23 @@ def affine(logarithm: np.ndarray, share: float = 1.0) -> np.ndarray:
     return expm(share * logarithm)
 
 
-def places(matrix: np.ndarray, field: Tensor) -> list[Tensor]:
-    """`matrix` @ (x + u(x)) along i, j, k, voxels, (1, D, H, W) each, of one field (1, 3, D, H, W)."""
-    moved = [axis + part for axis, part in zip(_axes(field), field.unbind(1), strict=True)]
-    return transformed(matrix, moved)
+def points_of(field: Tensor) -> Tensor:
+    """x + u(x), voxels along i, j, k, (B, 3, D, H, W)."""
+    points = field.clone()
+    for part, axis in zip(points.unbind(1), identity_axes(field.shape[2:], field.device), strict=True):
+        part += axis
+    return points
 
 
-def transformed(matrix: np.ndarray, points: list[Tensor]) -> list[Tensor]:
-    """`matrix` @ p of points given along i, j, k."""
-    i, j, k = points
-    rows = matrix[:3].tolist()
-    return [(i * row[0] + row[3]).add_(j, alpha=row[1]).add_(k, alpha=row[2]) for row in rows]
+def field_of(points: Tensor) -> Tensor:
+    """The field that leads each voxel of the grid to its point: the other way round."""
+    field = points.clone()
+    for part, axis in zip(field.unbind(1), identity_axes(field.shape[2:], field.device), strict=True):
+        part -= axis
+    return field
 
 
-def field_of(points: list[Tensor]) -> Tensor:
-    """The field (1, 3, D, H, W) that leads each voxel of the grid to its point."""
-    like = points[0][:, None]
-    return torch.stack([point - axis for point, axis in zip(points, _axes(like), strict=True)], 1)
-
-
-def _axes(field: Tensor) -> list[Tensor]:
-    return identity_axes(field.shape[2:], field.device)
+def transformed(matrices: np.ndarray, points: Tensor) -> Tensor:
+    """Points (B, 3, D, H, W) through a matrix each, (B, 4, 4)."""
+    rows = put(matrices[:, :3], points.device)
+    return torch.baddbmm(rows[:, :, 3:], rows[:, :, :3], points.flatten(2)).view(points.shape)

@@ -4,55 +4,95 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from .draw import put
+
 # Structures that all maps share, for a common pose to be found from where they lie.
 FEWEST_SHARED = 6
 ROUNDS = 3
 
 
-def bordered(labels: Tensor) -> Tensor:
-    """The label map (D, H, W) with a voxel of background all around, as `labels_at` needs it."""
-    return F.pad(labels, [1] * 6)
+@dataclass(frozen=True, eq=False)
+class LabelMaps:
+    """Label maps of different sizes on the training device, in one piece: a batch reads them all at once.
 
-
-def labels_at(bordered_labels: Tensor, points: Sequence[Tensor]) -> Tensor:
-    """(1, 1, D, H, W) of uint8: the nearest voxels' labels.
-
-    Args:
-        bordered_labels: (d, h, w) with a border of one voxel that is held beyond it.
-        points: places along i, j, k, (1, D, H, W) each, voxels of the map without its border.
+    Attributes:
+        voxels: (N,) of uint8; each map has a border of one voxel that is held beyond it.
+        start: where each map begins.
+        size: (maps, 3), voxels along i, j, k, with the border.
     """
-    depth, height, width = bordered_labels.shape
-    i, j, k = (
-        point.add(1.5).clamp_(0, length - 0.5).int()
-        for point, length in zip(points, (width, height, depth), strict=True)
-    )
-    # Plain indices take a quarter of the time of torch's sampling of a grid.
-    index = k.mul_(height).add_(j).mul_(width).add_(i)
-    return bordered_labels.view(-1).index_select(0, index.view(-1)).view(index.shape)[None]
+
+    voxels: Tensor
+    start: np.ndarray
+    size: np.ndarray
+
+    @classmethod
+    def of(cls, maps: Sequence[Tensor]) -> LabelMaps:
+        """Of maps (d, h, w) of uint8; their border is background."""
+        bordered = [F.pad(each, [1] * 6) for each in maps]
+        start = np.cumsum([0] + [each.numel() for each in bordered])[:-1]
+        sizes = np.array([each.shape[::-1] for each in bordered])
+        return cls(torch.cat([each.flatten() for each in bordered]), start, sizes)
+
+    @classmethod
+    def bordered(cls, maps: Tensor) -> LabelMaps:
+        """Of maps (B, d, h, w) of uint8 that have their border."""
+        count, size = len(maps), np.array(maps.shape[:0:-1])
+        return cls(maps.flatten(), np.arange(count) * size.prod(), np.tile(size, (count, 1)))
+
+    def at(self, which: Sequence[int], points: Tensor) -> Tensor:
+        """(B, 1, D, H, W) of uint8: the labels of the nearest voxels.
+
+        Args:
+            which: map each sample reads.
+            points: (B, 3, D, H, W), voxels of these maps without their borders.
+        """
+        size = self.size[list(which)]
+        last = put(size - 0.5, points.device).view(-1, 3, 1, 1, 1)
+        i, j, k = torch.minimum(points.add(1.5).clamp_(min=0), last).int().unbind(1)
+        start, width, height = (
+            put(part, points.device, torch.int32).view(-1, 1, 1, 1)
+            for part in (self.start[list(which)], size[:, 0], size[:, 1])
+        )
+        # Plain indices take a quarter of the time of torch's sampling of a grid.
+        index = (k * height).add_(j).mul_(width).add_(i).add_(start)
+        return self.voxels.index_select(0, index.view(-1)).view(index.shape)[:, None]
 
 
-def probabilities(labels: Tensor, channel: np.ndarray, count: int, stride: int = 1) -> Tensor:
-    """(1, `count`, d, h, w): in each channel the share of its labels in each block of `stride`^3 voxels.
+class Places:
+    """A batch of label maps (B, 1, D, H, W) of uint8, to read from a table for each."""
+
+    def __init__(self, labels: Tensor, labels_per_map: int):
+        self._shape = labels.shape
+        first = put(np.arange(len(labels)) * labels_per_map, labels.device, torch.int32)
+        self._index = (labels.int() + first.view(-1, 1, 1, 1, 1)).view(-1)
+
+    def read(self, tables: np.ndarray, dtype: torch.dtype = torch.float32) -> Tensor:
+        """What the tables (B, labels) have for each voxel, (B, 1, D, H, W)."""
+        table = put(tables, self._index.device, dtype).view(-1)
+        return table.index_select(0, self._index).view(self._shape)
+
+
+def probabilities(channel: Tensor, count: int, stride: int = 1) -> Tensor:
+    """(B, `count`, d, h, w): in each channel its share of each block of `stride`^3 voxels.
 
     Args:
-        labels: (1, 1, D, H, W) of uint8.
-        channel: for each label its channel; `count` for none.
+        channel: (B, 1, D, H, W) of int64; `count` for none.
         count: of the channels.
         stride: voxels along a side of a block; what does not fill a block at the far end is left out.
     """
-    place = torch.as_tensor(channel, device=labels.device).index_select(0, labels.reshape(-1).int()).view(labels.shape)
-    size = [length // stride for length in labels.shape[2:]]
-    found = torch.zeros(1, count + 1, *size, device=labels.device)
-    share = torch.full((1, 1, *size), stride**-3, device=labels.device)
+    size = [length // stride for length in channel.shape[2:]]
+    found = torch.zeros(len(channel), count + 1, *size, device=channel.device)
+    share = torch.full((len(channel), 1, *size), stride**-3, device=channel.device)
     for offset in itertools.product(range(stride), repeat=3):
         part = tuple(slice(o, o + stride * n, stride) for o, n in zip(offset, size, strict=True))
-        found.scatter_add_(1, place[(slice(None), slice(None), *part)], share)
+        found.scatter_add_(1, channel[(slice(None), slice(None), *part)], share)
     return found[:, :count]
 
 

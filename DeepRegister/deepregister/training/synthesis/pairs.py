@@ -7,65 +7,49 @@ a pair has one half, and a smooth motion; so a pair is as likely as the one with
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from ...spatial import exponentiate, resample
-from ..batch import Batch, joined
+from ...spatial import warp
+from ..batch import Batch
 from ..collection import Collection
 from .anatomy import Anatomy
-from .draw import Draw
-from .fields import STEPS, affine, coarse_stride, field_of, places, random_affine, smooth_motion, transformed
-from .labels import bordered, centroids, common_pose, labels_at, probabilities
-from .ranges import Synthesis
+from .draw import Draw, put
+from .fields import SmoothMotion, affine, coarse_stride, field_of, points_of, random_affine, smooth_motion, transformed
+from .labels import LabelMaps, Places, centroids, common_pose, probabilities
+from .ranges import FieldRanges, Synthesis
 from .shapes import random_shapes, shape_anatomy
 from .views import Views, views
 
 MIRROR = np.diag([-1.0, 1.0, 1.0, 1.0])
 
 
-@dataclass(frozen=True, eq=False)
-class Body:
-    """One label map on the training device.
-
-    Attributes:
-        labels: (d, h, w) of uint8, places as in `Anatomy`, with a border of one voxel that is held beyond it.
-        to_index: (4, 4) from the common pose, mm, to voxel indices of the map without its border.
-        mirrored: whether left is shown as right.
-    """
-
-    labels: Tensor
-    to_index: np.ndarray
-    mirrored: bool = False
-
-
 class SyntheticPairs:
     """Draws batches of pairs from label maps.
 
     Args:
-        bodies: the label maps.
+        maps: the label maps.
+        to_index: (maps, 4, 4), from the common pose, mm, to voxel indices of each map.
         anatomy: what their labels mean.
         ranges: what is drawn from.
         shape: D, H, W of the pairs.
         spacing_mm: of their voxels.
-        device: where they are made.
     """
 
     def __init__(
         self,
-        bodies: Sequence[Body],
+        maps: LabelMaps,
+        to_index: np.ndarray,
         anatomy: Anatomy,
         ranges: Synthesis,
         shape: Sequence[int],
         spacing_mm: float,
-        device: torch.device,
     ):
-        self.bodies, self.anatomy, self.ranges = list(bodies), anatomy, ranges
-        self.shape, self.spacing_mm, self.device = tuple(shape), spacing_mm, torch.device(device)
+        self.maps, self.to_index, self.anatomy, self.ranges = maps, to_index, anatomy, ranges
+        self.shape, self.spacing_mm, self.device = tuple(shape), spacing_mm, maps.voxels.device
         self.shape_anatomy = shape_anatomy(ranges.shape)
         # From voxels to mm about the middle of the grid.
         self.to_mm = np.diag([spacing_mm] * 3 + [1.0])
@@ -76,7 +60,7 @@ class SyntheticPairs:
         """A batch of `count` pairs of one kind, which is drawn first. The generator is the CPU's."""
         ranges = self.ranges
         weights = (ranges.between_subjects, ranges.one_subject, ranges.shapes)
-        kind = Draw(generator, torch.device("cpu")).choice(weights)
+        kind = Draw(generator, self.device).choice(weights)
         return (self.between_subjects, self.one_subject, self.random_shapes)[kind](count, generator)
 
     def fixed_draws(self, count: int, seed: int) -> list[Callable[[], Batch]]:
@@ -97,113 +81,118 @@ class SyntheticPairs:
         """Two bodies in two contrasts; with probabilities of their structures."""
         draw = Draw(generator, self.device)
         chosen = self._structures(self.anatomy, draw)
-        return _together([self._between_subjects(chosen, draw) for _ in range(count)])
+        bodies, matrices, mirrored = ([], []), ([], []), ([], [])
+        for _ in range(count):
+            order, pose = draw.order(len(self.to_index)), affine(random_affine(self.ranges.pose, draw))
+            residual = random_affine(self.ranges.residual, draw)
+            for side, (number, share) in enumerate(((order[0], 0.5), (order[-1], -0.5))):
+                flipped = self._flipped(draw)
+                bodies[side].append(number)
+                mirrored[side].append(flipped)
+                matrices[side].append(self._to_index(number, flipped) @ pose @ affine(residual, share) @ self.to_mm)
+        sides = []
+        for side in range(2):
+            points = points_of(self._motion(self.ranges.variation, count, draw).field())
+            labels = self.maps.at(bodies[side], transformed(np.stack(matrices[side]), points))
+            sides.append(Places(labels, len(self.anatomy.tissue)))
+        seen = self._views(sides, count, self.anatomy, draw)
+        probable = [self._probabilities(*each, self.anatomy, chosen) for each in zip(sides, mirrored, strict=True)]
+        return Batch(**seen.images(), fixed_labels=probable[0], moving_labels=probable[1])
 
     def one_subject(self, count: int, generator: torch.Generator) -> Batch:
         """One body in two contrasts; with the true field."""
         draw = Draw(generator, self.device)
-        pairs = []
-        for _ in range(count):
-            body = self._posed(draw.order(len(self.bodies))[0], self._pose(draw), draw)
-            pairs.append(self._known(body, self.anatomy, (), draw, varied=True))
-        return _together(pairs)
+        bodies = [draw.order(len(self.to_index))[0] for _ in range(count)]
+        poses = [affine(random_affine(self.ranges.pose, draw)) for _ in range(count)]
+        matrices = [self._to_index(n, self._flipped(draw)) @ pose for n, pose in zip(bodies, poses, strict=True)]
+        variation = self._motion(self.ranges.variation, count, draw)
+        return self._known(self.maps, bodies, matrices, variation, self.anatomy, (), draw)
 
     def random_shapes(self, count: int, generator: torch.Generator) -> Batch:
         """Random shapes in two contrasts; with the true field, and probabilities of the shapes."""
         draw = Draw(generator, self.device)
         chosen = self._structures(self.shape_anatomy, draw)
         shape = [length + 2 for length in self.shape]
-        pairs = []
-        for _ in range(count):
-            labels = random_shapes(self.ranges.shape, shape, self.spacing_mm, draw)
-            body = Body(labels, np.linalg.inv(self.to_mm))
-            # Random as they are, they need no variation.
-            pairs.append(self._known(body, self.shape_anatomy, chosen, draw, varied=False))
-        return _together(pairs)
+        maps = LabelMaps.bordered(random_shapes(self.ranges.shape, count, shape, self.spacing_mm, draw))
+        matrices = [np.linalg.inv(self.to_mm)] * count
+        # Random as they are, they need no variation.
+        return self._known(maps, range(count), matrices, None, self.shape_anatomy, chosen, draw)
 
-    def _between_subjects(self, chosen: Sequence[int], draw: Draw) -> Batch:
-        order = draw.order(len(self.bodies))
-        pose, residual = self._pose(draw), random_affine(self.ranges.residual, draw)
-        labels, probable = [], []
-        for number, share in ((order[0], 0.5), (order[-1], -0.5)):
-            body = self._posed(number, pose @ affine(residual, share), draw)
-            field = smooth_motion(self.ranges.variation, 1, self.shape, self.spacing_mm, draw).field()
-            labels.append(labels_at(body.labels, places(body.to_index @ self.to_mm, field)))
-            probable.append(self._probabilities(labels[-1], self.anatomy, chosen, body.mirrored))
-        seen = self._views(labels, self.anatomy, draw)
-        return Batch(**seen.images(), fixed_labels=probable[0], moving_labels=probable[1])
-
-    def _known(self, body: Body, anatomy: Anatomy, chosen: Sequence[int], draw: Draw, varied: bool) -> Batch:
+    def _known(
+        self,
+        maps: LabelMaps,
+        bodies: Sequence[int],
+        matrices: Sequence[np.ndarray],
+        variation: SmoothMotion | None,
+        anatomy: Anatomy,
+        chosen: Sequence[int],
+        draw: Draw,
+    ) -> Batch:
         """g(x) = B(x + w(x)) as the moving image and g(T(x)) as the fixed one, where T(x) = A(x + u(x))."""
-        size = (1, self.shape, self.spacing_mm, draw, self._stride)
-        motion = smooth_motion(self.ranges.motion, *size)
-        residual = random_affine(self.ranges.residual, draw)
-        across = np.linalg.inv(self.to_mm) @ affine(residual) @ self.to_mm
-        to_index = body.to_index @ affine(residual, -0.5) @ self.to_mm
-        flow = exponentiate(motion.velocity, STEPS)
-        moved = places(across, motion.fine(flow))
-        truth = field_of(moved)
-        if varied:
-            variation = exponentiate(smooth_motion(self.ranges.variation, *size).velocity, STEPS)
-            here = places(to_index, motion.fine(variation))
+        count = len(bodies)
+        motion = self._motion(self.ranges.motion, count, draw)
+        residuals = [random_affine(self.ranges.residual, draw) for _ in range(count)]
+        across = np.stack([np.linalg.inv(self.to_mm) @ affine(each) @ self.to_mm for each in residuals])
+        halves = zip(matrices, residuals, strict=True)
+        to_index = np.stack([matrix @ affine(each, -0.5) @ self.to_mm for matrix, each in halves])
+        flow = motion.flow()
+        there = transformed(across, points_of(motion.fine(flow)))
+        truth = field_of(there)
+        if variation is None:
+            here, read = points_of(torch.zeros_like(truth)), there
+        else:
+            varied = variation.flow()
+            here = points_of(motion.fine(varied))
             # w(T(x)) is as smooth as w: it too is made on the coarse grid.
             coarse = motion.to_coarse @ across @ np.linalg.inv(motion.to_coarse)
-            along = motion.fine(resample(variation, coarse, variation.shape[2:], field=flow))
-            there = transformed(to_index, [point + part for point, part in zip(moved, along.unbind(1), strict=True)])
-        else:
-            here, there = places(to_index, torch.zeros_like(truth)), transformed(to_index, moved)
-        labels = [labels_at(body.labels, points) for points in (there, here)]
-        seen = self._views(labels, anatomy, draw)
-        probable = (
-            [self._probabilities(each, anatomy, chosen, body.mirrored) for each in labels] if chosen else [None] * 2
-        )
+            read = there + motion.fine(warp(varied, field_of(transformed(coarse, points_of(flow)))))
+        sides = [Places(maps.at(bodies, transformed(to_index, points)), len(anatomy.tissue)) for points in (read, here)]
+        seen = self._views(sides, count, anatomy, draw)
+        probable = [None, None]
+        if chosen:
+            probable = [self._probabilities(each, [False] * count, anatomy, chosen) for each in sides]
         return Batch(
             **seen.images(),
             fixed_labels=probable[0],
             moving_labels=probable[1],
             field=truth,
-            field_weight=(seen.fixed_shown & _within(moved, seen.moving_view)).float(),
+            field_weight=seen.fixed_content * _within(there, seen.moving_view),
         )
 
-    def _views(self, labels: Sequence[Tensor], anatomy: Anatomy, draw: Draw) -> Views:
+    def _motion(self, ranges: FieldRanges, count: int, draw: Draw) -> SmoothMotion:
+        return smooth_motion(ranges, count, self.shape, self.spacing_mm, draw, self._stride)
+
+    def _views(self, sides: Sequence[Places], count: int, anatomy: Anatomy, draw: Draw) -> Views:
         ranges = self.ranges
-        return views(labels[0], labels[1], anatomy, ranges.contrast, ranges.acquisition, self.spacing_mm, draw)
+        return views(*sides, count, anatomy, ranges.contrast, ranges.acquisition, self.spacing_mm, draw)
 
-    def _pose(self, draw: Draw) -> np.ndarray:
-        return affine(random_affine(self.ranges.pose, draw))
+    def _flipped(self, draw: Draw) -> bool:
+        return self.anatomy.mirror is not None and draw.chance(self.ranges.mirrored)
 
-    def _posed(self, number: int, pose: np.ndarray, draw: Draw) -> Body:
-        body = self.bodies[number]
-        mirrored = self.anatomy.mirror is not None and draw.chance(self.ranges.mirrored)
-        return Body(body.labels, body.to_index @ (MIRROR if mirrored else np.eye(4)) @ pose, mirrored)
+    def _to_index(self, number: int, flipped: bool) -> np.ndarray:
+        return self.to_index[number] @ MIRROR if flipped else self.to_index[number]
 
     def _structures(self, anatomy: Anatomy, draw: Draw) -> list[int]:
         """Places of the structures whose overlap this batch compares."""
         order = draw.order(len(anatomy.structures))[: self.ranges.channels or None]
         return [anatomy.structures[number] for number in sorted(order)]
 
-    def _probabilities(self, labels: Tensor, anatomy: Anatomy, chosen: Sequence[int], mirrored: bool) -> Tensor:
+    def _probabilities(
+        self, places: Places, mirrored: Sequence[bool], anatomy: Anatomy, chosen: Sequence[int]
+    ) -> Tensor:
         channel = anatomy.channels(chosen)
-        channel = channel[list(anatomy.mirror)] if mirrored else channel
-        return probabilities(labels, channel, len(chosen), self.ranges.overlap_stride)
-
-
-def _together(pairs: list[Batch]) -> Batch:
-    # A single pair is not copied: its probabilities alone can be 100 MB.
-    return pairs[0] if len(pairs) == 1 else joined(pairs)
+        tables = np.stack([channel[list(anatomy.mirror)] if each else channel for each in mirrored])
+        return probabilities(places.read(tables, torch.int64), len(chosen), self.ranges.overlap_stride)
 
 
 def _seeded(kind: Callable[[int, torch.Generator], Batch], seed: int) -> Batch:
     return kind(1, torch.Generator().manual_seed(seed))
 
 
-def _within(points: Sequence[Tensor], view: Sequence[slice]) -> Tensor:
-    """(1, 1, D, H, W) of bool: which points, along i, j, k, lie in the part `view`, of D, H, W, of a grid."""
-    inside = None
-    for point, part in zip(points, view[::-1], strict=True):
-        along = (point >= part.start) & (point <= part.stop - 1)
-        inside = along if inside is None else inside.logical_and_(along)
-    return inside[:, None]
+def _within(points: Tensor, view: np.ndarray) -> Tensor:
+    """(B, 1, D, H, W): 1 where points (B, 3, D, H, W) lie in the part `view`, (B, 3, 2), of a grid, 0 elsewhere."""
+    first, last = put(view, points.device).view(-1, 3, 2, 1, 1, 1).unbind(2)
+    return ((points >= first) & (points <= last)).all(1, keepdim=True).to(points.dtype)
 
 
 def from_collection(
@@ -218,16 +207,19 @@ def from_collection(
     count = len(collection.structures) + 1
     middles = np.stack([centroids(each.labels, each.matrix, count) for each in subjects])
     posed = common_pose(middles[:, list(anatomy.structures)])
-    bodies = []
-    for number, subject in enumerate(subjects):
-        to_mm = np.eye(4)
-        to_mm[:3, 3] = subject.centre
-        if posed is not None:
-            to_mm = posed[number]
-        labels = bordered(torch.as_tensor(subject.labels, device=device))
-        bodies.append(Body(labels, np.linalg.inv(subject.matrix) @ to_mm))
+    if posed is None:
+        posed = [np.block([[np.eye(3), each.centre[:, None]], [np.zeros(3), 1]]) for each in subjects]
+    to_index = np.stack([np.linalg.inv(each.matrix) @ pose for each, pose in zip(subjects, posed, strict=True)])
     split = len(collection.training)
     training, validation = (
-        SyntheticPairs(part, anatomy, ranges, shape, spacing_mm, device) for part in (bodies[:split], bodies[split:])
+        SyntheticPairs(
+            LabelMaps.of([torch.as_tensor(each.labels, device=device) for each in subjects[part]]),
+            to_index[part],
+            anatomy,
+            ranges,
+            shape,
+            spacing_mm,
+        )
+        for part in (slice(split), slice(split, None))
     )
     return training, validation
