@@ -97,6 +97,36 @@ def test_there_and_back_is_nowhere(name):
     assert float(missed.abs().mean()) < 0.3 * float(motion.fixed_to_moving.abs().mean())
 
 
+@pytest.mark.parametrize("name", SMALL)
+def test_motion_follows_the_images_when_both_are_shifted(name):
+    """By whole voxels of the coarsest grid, far from the border: everything is convolution, nothing knows positions."""
+    shallow = (
+        {"encoder": [4, 4], "decoder": [4, 4, 4]}
+        if name == "voxelmorph"
+        else {"channels": [4, 5], "decoder": [6, 6], "radius": [1, 1], "repeats": [1, 1]}
+    )
+    network = moving_network(name, **shallow)
+    fixed, moving = images(batch=1, shape=(8, 8, 128))
+    window = torch.zeros(128)
+    window[48:72] = torch.hann_window(24)
+    fixed, moving = fixed * window, moving * window
+    by = network.multiple
+    with torch.inference_mode():
+        still = network(fixed, moving).fixed_to_moving
+        shifted = network(fixed.roll(by, -1), moving.roll(by, -1)).fixed_to_moving
+    part = slice(40 // 2, 80 // 2)
+    assert float(still[..., part].abs().max()) > 0.5
+    assert torch.allclose(shifted.roll(-by // 2, -1)[..., part], still[..., part], atol=1e-4)
+
+
+def test_the_brightness_range_of_an_image_is_nothing_to_the_pyramid():
+    network = moving_network("pyramid")
+    fixed, moving = images()
+    with torch.inference_mode():
+        bright, dim = network(fixed, moving).fixed_to_moving, network(fixed, 0.3 * moving).fixed_to_moving
+    assert float((bright - dim).abs().max()) < 0.02 * float(bright.abs().max())
+
+
 def test_an_unknown_network_or_parameter_is_named():
     with pytest.raises(ModelError, match=r"'unet'.*voxelmorph, pyramid"):
         build("unet", {})
