@@ -20,6 +20,7 @@ from deepregister.doctor.process import run_probe
 from deepregister.doctor.requirements import OPTIONAL, REQUIRED, TORCH
 from processes import posix
 from pythons import CHECKOUT, ENGINE, Environment, put_package
+from toymodels import toy_model
 
 WITHOUT_TORCH = [each.name for each in REQUIRED if each is not TORCH]
 
@@ -268,6 +269,14 @@ def test_a_models_folder_that_cannot_be_made_is_told(user_folder):
     found = surroundings.models()[0]
     assert found.status == "warning"
     assert str(user_folder.parent) in found.text
+
+
+def test_damaged_weights_are_found(user_folder):
+    card = toy_model(user_folder / "toy")
+    assert [each.status for each in surroundings.models()] == ["ok", "ok"]
+    (card.folder / card.weights).write_bytes(b"nothing")
+    _, damaged = surroundings.models()
+    assert damaged.status == "problem" and str(card.folder / card.weights) in damaged.text
 
 
 @posix

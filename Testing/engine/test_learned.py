@@ -1,5 +1,6 @@
 """Learned models: the field in mm does not depend on how the voxels are stored, folds nowhere, and can be refined."""
 
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -318,10 +319,23 @@ def test_wrong_weights_are_refused_before_the_volumes_are_read(tmp_path):
         register(tmp_path / "no.nii.gz", tmp_path / "neither.nii.gz", "toy", models_dir=tmp_path / "models")
 
 
+@ARCHITECTURES
+def test_the_rounding_of_bfloat16_is_measured_and_decides(models, architecture):
+    pair, model = pair_of(*volumes()), models[architecture]
+    moved = predicted(model, *volumes()).parts[0].displacement
+    # Eight binary digits: some hundredths of the motion, but not nothing.
+    assert 1e-4 < model.rounding_mm(pair, None, CPU) < 0.5 * np.abs(moved).max()
+    assert not model._rounds(CPU)
+
+
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
 @ARCHITECTURES
-def test_cuda_and_bfloat16_give_the_field_of_the_cpu(models, architecture, monkeypatch):
+def test_cuda_gives_the_field_of_the_cpu_and_rounds_only_where_it_may(models, architecture):
     pair, model = pair_of(*volumes()), models[architecture]
     on_cpu = model.predict(pair, None, NETWORK_ALONE, CPU, Monitor())
     on_cuda = model.predict(pair, None, NETWORK_ALONE, torch.device("cuda"), Monitor())
     assert apart(on_cpu, on_cuda).max() < 0.05
+    native = torch.cuda.get_device_capability() >= (8, 0)
+    for measured, rounds in ((None, False), (0.2, False), (0.01, native)):
+        other = LearnedModel(replace(model.card, bfloat16_mm=measured))
+        assert other._rounds(torch.device("cuda")) == rounds

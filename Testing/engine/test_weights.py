@@ -1,13 +1,19 @@
 """Weights: what the card says they are, or refused with the file's name and the reason; never a pickle."""
 
 import hashlib
+import json
+import os
 import re
+import subprocess
+import sys
+from pathlib import Path
 
+import deepregister
 import pytest
 import torch
 from deepregister.errors import ModelError
 from deepregister.models.registry import Card, load_model
-from deepregister.models.weights import load_network, load_weights
+from deepregister.models.weights import TYPES, load_network, load_weights
 from safetensors.torch import save_file
 from toymodels import random_network, toy_model, write_model
 
@@ -39,6 +45,66 @@ def test_a_network_comes_back_as_it_was_saved(tmp_path, architecture, kind):
     for name, value in network.state_dict().items():
         found = loaded.state_dict()[name]
         assert found.dtype == torch.float32 and torch.equal(found, value.to(kind).float())
+
+
+def test_models_run_where_safetensors_is_not_installed(tmp_path):
+    card = toy_model(tmp_path / "toy")
+    code = (
+        "import sys\n"
+        "sys.modules['safetensors'] = None\n"
+        "import deepregister.registration\n"
+        "from deepregister.models.registry import find_model, load_model\n"
+        f"print(load_model(find_model('toy', {str(card.folder.parent)!r})).stride)"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(Path(deepregister.__file__).parents[1])}
+    run = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
+    assert run.stdout.strip() == "2", run.stderr
+
+
+def test_every_kind_of_number_is_read_as_safetensors_writes_it(tmp_path):
+    card = toy_model(tmp_path / "toy")
+    kinds = set(TYPES.values()) - {torch.bool}
+    tensors = {str(kind): torch.arange(24).reshape(2, 3, 4).to(kind) for kind in kinds}
+    tensors |= {"truth": torch.tensor([True, False]), "nothing": torch.zeros(0, 3), "number": torch.tensor(2.5)}
+    save_file(tensors, card.folder / card.weights, {"about": "a test"})
+    found = load_weights(resigned(card))
+    assert found.keys() == tensors.keys()
+    assert all(found[name].dtype == value.dtype and torch.equal(found[name], value) for name, value in tensors.items())
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"\x00" * 7,
+        (1 << 60).to_bytes(8, "little"),
+        (2).to_bytes(8, "little") + b"[]",
+        (4).to_bytes(8, "little") + b"\xff\xff\xff\xff",
+        (3).to_bytes(8, "little") + b"{x}",
+    ],
+)
+def test_what_is_no_safetensors_file_is_refused(tmp_path, content):
+    card = toy_model(tmp_path / "toy")
+    (card.folder / card.weights).write_bytes(content)
+    refused(resigned(card), "no .safetensors file")
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        {"dtype": "F32", "shape": [3], "data_offsets": [0, 16]},
+        {"dtype": "F32", "shape": [3], "data_offsets": [-12, 0]},
+        {"dtype": "F32", "shape": [1 << 60], "data_offsets": [0, 1 << 62]},
+        {"dtype": "F8", "shape": [3], "data_offsets": [0, 3]},
+        {"shape": [3]},
+        7,
+    ],
+)
+def test_a_header_that_lies_is_refused(tmp_path, entry):
+    card = toy_model(tmp_path / "toy")
+    header = json.dumps({"flow.bias": entry}).encode()
+    (card.folder / card.weights).write_bytes(len(header).to_bytes(8, "little") + header + bytes(12))
+    refused(resigned(card), "no .safetensors file")
 
 
 def test_it_is_kept_for_the_next_run_until_the_file_changes(tmp_path):

@@ -56,12 +56,17 @@ REQUIRED = (
     Requirement("Pillow", "PIL", (10, 1), "It draws the pictures of a result"),
     Requirement("matplotlib", "matplotlib", (3, 9), "It draws the plots of a result's report"),
     Requirement("Jinja2", "jinja2", (3, 1), "It lays out a result's report"),
-    Requirement("safetensors", "safetensors", (0, 4, 3), "It reads the weights of learned models", essential=False),
+    Requirement(
+        "safetensors", "safetensors", (0, 4, 3), "It writes the weights of models that are trained", essential=False
+    ),
     TORCH,
 )
 OPTIONAL = (
     Requirement(
         "distributed", "distributed", (2024, 8), "It spreads a cohort over processes", essential=False, extra="batch"
+    ),
+    Requirement(
+        "tensorboard", "tensorboard", (2, 17), "It shows the curves of a training", essential=False, extra="train"
     ),
 )
 # What writes the files of the command line; in 3D Slicer the scene takes a result without them.

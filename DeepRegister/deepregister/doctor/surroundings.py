@@ -85,7 +85,9 @@ def models() -> list[Finding]:
     cards = sorted(folder.glob("*/card.toml"))
     for path in cards:
         try:
-            Card.read(path)
+            card = Card.read(path)
+            if card.learned:
+                card.read_weights()
         except ModelError as error:
             damaged.append(Finding("models", f"card {path.parent.name}", PROBLEM, str(error)))
     found = [_models_folder(folder, len(cards) - len(damaged)), *damaged]

@@ -12,10 +12,11 @@ import contextlib
 import numpy as np
 import torch
 
+from ..networks import Motion
 from ..preparation import Pair, Prepared, block_mean
 from ..progress import Monitor
 from ..settings import Settings
-from ..spatial import field_from_mm, field_to_mm, index_map, resample, unfolded, upsampled_field
+from ..spatial import field_from_mm, field_to_mm, index_map, lengths, resample, unfolded, upsampled_field
 from ..transforms import Affine, Composite, DisplacementField, LinearTransform, Transform
 from ..volume import Geometry, Volume
 from .instance import InstanceOptimisation, faded, split_start
@@ -71,13 +72,7 @@ class LearnedModel:
         with torch.inference_mode():
             linear, residual = split_start(start)
             grid = self.grid(pair.fixed, settings)
-            before = None
-            if residual is not None:
-                before = field_from_mm(residual.sampled_on(grid).displacement, grid, device)
-            fixed = _seen(pair.fixed, grid, LinearTransform.identity(), None, device)
-            moving = _seen(pair.moving, grid, linear, before, device)
-            with self._precision(device):
-                motion = load_network(self.card, device)(fixed, moving)
+            motion = self._motion(pair, linear, residual, grid, device, self._rounds(device))
             monitor.report("deform", 0.9, "Checking the field")
             if motion.log_variance is not None:
                 spread = float(torch.exp(0.5 * motion.log_variance.float()).mean())
@@ -102,6 +97,15 @@ class LearnedModel:
         spacing = self.stride * self.grid(pair.fixed, settings).spacing[0]
         return InstanceOptimisation().run(pair, predicted, settings, device, monitor, coarsest_mm=spacing)
 
+    def rounding_mm(self, pair: Pair, start: Transform | None, device: torch.device) -> float:
+        """How far computing in bfloat16 moves the field at most, mm: what a card has in `bfloat16_mm`."""
+        with torch.inference_mode():
+            linear, residual = split_start(start)
+            grid = self.grid(pair.fixed, Settings())
+            exact, rounded = (self._motion(pair, linear, residual, grid, device, each) for each in (False, True))
+            moved = lengths(rounded.fixed_to_moving.float() - exact.fixed_to_moving.float())
+        return float(moved.max()) * exact.stride * grid.spacing[0]
+
     def grid(self, fixed: Prepared, settings: Settings) -> Geometry:
         """What the network sees of a fixed volume: its content, on canonical axes, in whole multiples of voxels."""
         spacing = max(self.card.spacing_mm, (settings.field_spacing_mm or 0.0) / self.stride)
@@ -114,6 +118,23 @@ class LearnedModel:
         missing = -size % self._network.multiple
         return box.cropped(-(missing // 2), size + missing - missing // 2)
 
+    def _motion(
+        self,
+        pair: Pair,
+        linear: LinearTransform,
+        residual: Transform | None,
+        grid: Geometry,
+        device: torch.device,
+        rounds: bool,
+    ) -> Motion:
+        before = None
+        if residual is not None:
+            before = field_from_mm(residual.sampled_on(grid).displacement, grid, device)
+        fixed = _seen(pair.fixed, grid, LinearTransform.identity(), None, device)
+        moving = _seen(pair.moving, grid, linear, before, device)
+        with torch.autocast(device.type, torch.bfloat16) if rounds else contextlib.nullcontext():
+            return load_network(self.card, device)(fixed, moving)
+
     def _joined(
         self, field: torch.Tensor, geometry: Geometry, residual: Transform, grid: Geometry, device: torch.device
     ) -> tuple[torch.Tensor, Geometry]:
@@ -122,12 +143,10 @@ class LearnedModel:
         field, wide = faded(field_from_mm(together.displacement, grid, device), grid)
         return unfolded(field), wide
 
-    def _precision(self, device: torch.device) -> contextlib.AbstractContextManager:
-        """bfloat16 where the device computes in it natively and the field was measured to bear it."""
+    def _rounds(self, device: torch.device) -> bool:
+        """Whether to compute in bfloat16: where the device does so natively and the field was measured to bear it."""
         bears = self.card.bfloat16_mm is not None and self.card.bfloat16_mm < MOST_ROUNDING_MM
-        if bears and device.type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 0):
-            return torch.autocast("cuda", torch.bfloat16)
-        return contextlib.nullcontext()
+        return bears and device.type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 0)
 
 
 def coarse(grid: Geometry, stride: int) -> Geometry:

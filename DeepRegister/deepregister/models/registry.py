@@ -6,6 +6,7 @@ A model is a folder with a `card.toml`. Built-in ones lie beside this file, a us
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import sys
@@ -163,6 +164,28 @@ class Card:
                 f"The model card {path} has sha256 = {self.sha256!r}. It must be the SHA-256 of {self.weights}, 64 "
                 "digits: without it, damaged weights could not be told from good ones."
             )
+
+    def read_weights(self) -> bytes:
+        """The content of the file of weights.
+
+        Raises:
+            ModelError: it is missing, or is not the one that the card was written for.
+        """
+        path = self.folder / self.weights
+        try:
+            content = path.read_bytes()
+        except OSError as error:
+            raise ModelError(
+                f"The weights {path} of the model {self.name} cannot be read: {error.strerror or error}. "
+                "Install the model again."
+            ) from error
+        found = hashlib.sha256(content).hexdigest()
+        if found != self.sha256:
+            raise ModelError(
+                f"The weights {path} are damaged or not those of the model {self.name}: their SHA-256 is "
+                f"{found[:12]}… where its card says {self.sha256[:12]}…. Install the model again."
+            )
+        return content
 
 
 def _is_number(value: object) -> bool:

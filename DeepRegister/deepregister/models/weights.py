@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
+import math
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load
 from torch import nn
 
 from ..errors import ModelError
 from ..networks import build
 from .registry import Card
 
+TYPES = {
+    "F64": torch.float64,
+    "F32": torch.float32,
+    "F16": torch.float16,
+    "BF16": torch.bfloat16,
+    "I64": torch.int64,
+    "I32": torch.int32,
+    "I16": torch.int16,
+    "I8": torch.int8,
+    "U8": torch.uint8,
+    "BOOL": torch.bool,
+}
 # Networks that a process keeps for its next run; one has some megabytes.
 KEPT = 8
 
@@ -27,27 +37,38 @@ def load_weights(card: Card) -> dict[str, torch.Tensor]:
     Raises:
         ModelError: the file is missing, is not the one that the card was written for, or holds no tensors.
     """
-    path = card.folder / card.weights
+    content = card.read_weights()
     try:
-        content = path.read_bytes()
-    except OSError as error:
+        return _tensors(content)
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise ModelError(
-            f"The weights {path} of the model {card.name} cannot be read: {error.strerror or error}. "
-            "Install the model again."
+            f"{card.folder / card.weights} is no .safetensors file ({error}). Weights of other kinds are not read, "
+            "for they can hold programs. Save them as .safetensors."
         ) from error
-    found = hashlib.sha256(content).hexdigest()
-    if found != card.sha256:
-        raise ModelError(
-            f"The weights {path} are damaged or not those of the model {card.name}: their SHA-256 is {found[:12]}… "
-            f"where its card says {card.sha256[:12]}…. Install the model again."
+
+
+def _tensors(content: bytes) -> dict[str, torch.Tensor]:
+    """What a .safetensors file holds: the length of a header, the header as JSON, and the numbers one after the other.
+
+    Read here, so that models run where the package safetensors is not installed, as in 3D Slicer.
+    """
+    length = int.from_bytes(content[:8], "little")
+    if length > len(content) - 8:
+        raise ValueError("its header goes on beyond its end")
+    header, data = json.loads(content[8 : 8 + length]), memoryview(content)[8 + length :]
+    found = {}
+    for name, entry in header.items():
+        if name == "__metadata__":
+            continue
+        kind, shape, (start, stop) = TYPES[entry["dtype"]], entry["shape"], entry["data_offsets"]
+        if not 0 <= start <= stop <= len(data) or stop - start != kind.itemsize * math.prod(shape):
+            raise ValueError(f"{name} does not lie within it")
+        # A copy, which torch may write to.
+        values = (
+            torch.frombuffer(bytearray(data[start:stop]), dtype=kind) if stop > start else torch.empty(0, dtype=kind)
         )
-    try:
-        return load(content)
-    except (SafetensorError, ValueError) as error:
-        raise ModelError(
-            f"{path} is no .safetensors file ({error}). Weights of other kinds are not read, for they can hold "
-            "programs. Save them as .safetensors."
-        ) from error
+        found[name] = values.reshape(shape)
+    return found
 
 
 def load_network(card: Card, device: torch.device) -> nn.Module:
