@@ -257,6 +257,14 @@ def test_a_training_is_gone_on_with_by_its_own_recipe_alone(folder, prepared, tr
         train(toy(), folder, prepared.parent / "nothing", resume=True)
 
 
+def test_a_name_that_is_taken_is_told_before_training(folder, prepared, tmp_path):
+    said = []
+    prepared.rename(tmp_path / "deformable")
+    recipe = toy(optimiser={"steps": 1}, validation={"pairs": 1})
+    train(recipe, folder, tmp_path / "deformable", threads=1, watchers=Watchers(say=said.append))
+    assert "another name" in said[0]
+
+
 def test_the_weights_of_another_model_can_be_begun_with_where_they_fit(folder, prepared, trained, tmp_path):
     said = []
     recipe = toy(model={"parameters": {"encoder": [4, 4], "decoder": [4, 4, 8]}}, optimiser={"steps": 1, "warmup": 100})

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from ..errors import Cancelled, InputError, ModelError
-from ..models.registry import Card
+from ..models.registry import Card, list_models
 from ..models.weights import load_weights
 from ..networks import build
 from ..progress import Progress
@@ -58,10 +58,14 @@ def train(
     """
     started = time.monotonic()
     watchers = watchers or Watchers()
+    # The folder's name is the model's, also where it was given as "." or "..".
+    out = out.resolve()
     check_card(recipe, out.name)
     network = build(recipe.model["architecture"], recipe.model.get("parameters", {}))
     _check_crop(recipe, network)
     _check_folder(out, resume)
+    if any(card.name == out.name and card.folder.resolve() != out for card in list_models()):
+        watchers.say(f"There is a model {out.name} already: to be listed beside it, the folder needs another name.")
     if start_from is not None:
         if resume:
             raise InputError("A training that is gone on with has its weights: leave out --start-from or --resume.")
