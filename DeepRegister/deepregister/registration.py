@@ -240,7 +240,7 @@ def _journey(
 def _shares(card: Card, settings: Settings, steered: bool) -> dict[str, float]:
     """What each stage of a run is expected to take."""
     if card.learned:
-        return SHARES["refined" if settings.refines(steered) else "learned"]
+        return SHARES["refined" if settings.refines(card.refine, steered) else "learned"]
     return SHARES["deformable" if card.transform == "deformable" else "linear"]
 
 

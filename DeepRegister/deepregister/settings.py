@@ -27,8 +27,8 @@ class Settings:
         device: "auto" (the fastest present), "cpu", "cuda", "cuda:N" or "mps".
         similarity: measure the deformable models optimise: "lncc" (one modality), "mind" (several), or "auto".
         field_spacing_mm: finest spacing of the displacement field; None leaves it to `quality`.
-        refine: whether instance optimisation refines the field of a learned model; None leaves it to `quality`: not if
-            "fast", unless landmarks or sliding regions are given, which a network does not see.
+        refine: whether instance optimisation refines the field of a learned model. None: where its card says that this
+            helps, unless `quality` is "fast"; and always with landmarks or sliding regions, which a network cannot see.
         landmark_sigma_mm: how exactly the landmark pairs were placed (standard deviation); smaller pulls harder.
         seed: of the random sampling in `rigid` and `affine`.
         threads: CPU threads; None leaves it to torch.
@@ -57,17 +57,20 @@ class Settings:
         if self.field_spacing_mm is not None:
             _positive("field_spacing_mm", self.field_spacing_mm)
         if not (self.refine is None or isinstance(self.refine, bool)):
-            raise InputError(
-                f"refine must be true, false or None, which leaves it to the quality, not {self.refine!r}."
-            )
+            raise InputError(f"refine must be true, false or None, which leaves it to the model, not {self.refine!r}.")
         _positive("landmark_sigma_mm", self.landmark_sigma_mm)
         _whole("seed", self.seed, 0)
         if self.threads is not None:
             _whole("threads", self.threads, 1)
 
-    def refines(self, steered: bool) -> bool:
-        """Whether the field of a learned model is refined; `steered`: by landmarks or sliding regions."""
-        return (steered or self.quality != "fast") if self.refine is None else self.refine
+    def refines(self, helps: bool, steered: bool) -> bool:
+        """Whether the field of a learned model is refined.
+
+        Args:
+            helps: as its card says.
+            steered: whether there are landmarks or sliding regions.
+        """
+        return steered or (helps and self.quality != "fast") if self.refine is None else self.refine
 
     def to_dict(self) -> dict[str, Any]:
         """A JSON-ready dictionary that `from_dict` turns back into an equal value."""

@@ -99,6 +99,18 @@ def test_only_models_that_say_that_they_fit_are_tried(tmp_path):
     assert shown().objections(find_model("affine")) == []
 
 
+def test_a_model_for_the_anatomy_comes_first_then_the_one_that_was_measured_to_be_better(tmp_path):
+    dice = {
+        name: {"dice": {"value": value, "sentence": "On a test."}} for name, value in (("good", 0.8), ("fair", 0.7))
+    }
+    toy_model(tmp_path / "a-general", **{**FITS, "anatomies": ["any"]}, figures=dice["good"])
+    toy_model(tmp_path / "b-fair", **FITS, figures=dice["fair"])
+    toy_model(tmp_path / "c-good", **FITS, figures=dice["good"])
+    toy_model(tmp_path / "d-unmeasured", **FITS)
+    names = [card.name for card in shown().suitable(list_models(tmp_path))]
+    assert names == ["c-good", "b-fair", "d-unmeasured", "a-general"]
+
+
 def test_who_names_a_model_that_does_not_fit_is_told_one_that_does(tmp_path, volumes):
     small = toy_model(tmp_path / "small", **{**FITS, "extent_mm": [10, 30], "anatomies": ["hippocampus"]})
     fits = toy_model(tmp_path / "fits", **FITS)
@@ -123,7 +135,7 @@ def test_auto_takes_the_model_that_helps_says_why_and_is_reproduced(trained, vol
     assert found.measures["folded_fraction"] == 0
     again = register(*volumes, settings=found.settings, models_dir=trained)
     assert same_field(found, again) and again.inputs["choice"] is None
-    refined = register(*volumes, settings=Settings(device="cpu"), models_dir=trained)
+    refined = register(*volumes, settings=Settings(device="cpu", refine=True), models_dir=trained)
     assert refined.settings.model == "trained" and "refine" in refined.seconds
     assert refined.measures["similarity_after"] > found.measures["similarity_after"]
 

@@ -257,6 +257,17 @@ def test_refinement_starts_from_what_the_network_found(tmp_path):
     assert fine_levels(levels, 0.1) == levels[-1:] and fine_levels(levels, 100.0) == levels
 
 
+def test_the_card_says_whether_refinement_helps(tmp_path):
+    pair = pair_of(*volumes())
+    stages = {}
+    for name, helps in (("left", False), ("refined", True)):
+        seen = []
+        model = LearnedModel(toy_model(tmp_path / name, "pyramid", 1.0, refine=helps))
+        model.run(pair, None, Settings(field_spacing_mm=6.0), CPU, Monitor(seen.append))
+        stages[name] = {event.stage for event in seen}
+    assert stages == {"left": {"deform"}, "refined": {"deform", "refine"}}
+
+
 def test_landmarks_call_for_refinement_and_are_met(models):
     fixed, moving = volumes()
     places = points(6) / 2

@@ -61,12 +61,12 @@ def test_refuses_values_that_make_no_sense(name, values):
         assert repr(value) in str(error.value)
 
 
-def test_a_learned_model_is_refined_unless_it_must_be_fast_and_nothing_else_steers():
-    assert Settings().refines(steered=False) and Settings(quality="accurate").refines(steered=False)
-    assert not Settings(quality="fast").refines(steered=False)
-    assert Settings(quality="fast").refines(steered=True)
-    assert Settings(quality="fast", refine=True).refines(steered=False)
-    assert not Settings(refine=False).refines(steered=True)
+@pytest.mark.parametrize(("helps", "steered"), [(False, False), (False, True), (True, False), (True, True)])
+def test_a_learned_model_is_refined_where_that_helps_or_is_wanted(helps, steered):
+    assert Settings().refines(helps, steered) == (helps or steered)
+    assert Settings(quality="fast").refines(helps, steered) == steered
+    assert Settings(quality="fast", refine=True).refines(helps, steered)
+    assert not Settings(refine=False).refines(helps, steered)
 
 
 def test_a_choice_that_does_not_exist_lists_those_that_do():

@@ -75,6 +75,8 @@ def _entries(card: Card) -> Iterator[tuple[str, str]]:
     if card.spacing_mm:
         thickest = f"; slices of up to {card.thickest_mm:g} mm" if card.thickest_mm else ""
         yield "Grid", f"{card.spacing_mm:g} mm{thickest}"
+    if card.refine:
+        yield "Refined", "by instance optimisation, unless --no-refine or --quality fast"
     yield "Measured", "\n".join(f"{figure.value:g}: {figure.sentence}" for figure in card.figures.values())
     yield "Known failures", "\n".join(card.known_failures)
     yield "Trained on", card.training_data

@@ -87,7 +87,7 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--refine",
         action=argparse.BooleanOptionalAction,
-        help="whether to refine the field of a learned model by optimisation; default: unless --quality is fast",
+        help="whether to refine the field of a learned model by optimisation; default: where its card says it helps",
     )
     group.add_argument(
         "--landmark-sigma",

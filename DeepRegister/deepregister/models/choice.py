@@ -1,8 +1,9 @@
 """`auto`: which learned model suits a pair, and why; and what speaks against a model that the user named.
 
 A pair says little of itself: how large what it shows is, how thick its slices are, whether it is CT, and, once it is
-aligned, whether both volumes have one contrast. A card says what of this its model was made for. What is left is tried:
-a network takes a second, and the similarity that it reaches decides.
+aligned, whether both volumes have one contrast. A card says what of this its model was made for, and how well labels
+overlapped on its test data. The best of those is tried, and kept if it raises the similarity. Which of two models is
+better the similarity of one pair cannot tell: it is highest where a field follows noise as well.
 """
 
 from __future__ import annotations
@@ -75,9 +76,18 @@ class Shown:
         return found
 
     def suitable(self, cards: Sequence[Card]) -> list[Card]:
-        """The learned models that say that they were made for such a pair; experimental ones are never among them."""
+        """The learned models that say that they were made for such a pair, the first choice first.
+
+        Those for one anatomy come before those for any, then those with the better Dice on their cards. Experimental
+        ones are not among them.
+        """
         named = [card for card in cards if card.learned and not card.experimental and card.extent_mm is not None]
-        return [card for card in named if not self.objections(card)]
+        return sorted((card for card in named if not self.objections(card)), key=_preference)
+
+
+def _preference(card: Card) -> tuple[bool, float]:
+    dice = card.figures.get("dice")
+    return "any" in card.anatomies, 0.0 if dice is None else -dice.value
 
 
 def looks_like_ct(volume: Volume) -> bool:
@@ -143,7 +153,7 @@ def choose(
     device: torch.device,
     monitor: Monitor,
 ) -> Choice:
-    """The learned model whose network raises the similarity most.
+    """The first suitable model whose network raises the similarity.
 
     Args:
         pair: prepared volumes.
@@ -154,8 +164,8 @@ def choose(
         monitor: progress and cancellation.
     """
     together = one_contrast(pair, aligned, settings, device)
-    highest = before = similarity(pair, aligned, device)
-    best, reasons = None, []
+    before = similarity(pair, aligned, device)
+    reasons = []
     for card in suitable:
         if not (together or card.across_contrasts):
             reasons.append(f"{card.name} was made for one contrast, and these volumes differ")
@@ -171,9 +181,7 @@ def choose(
         predicted = model.predict(pair, aligned, settings, device, monitor)
         after = similarity(pair, predicted, device)
         reasons.append(f"the network of {card.name} took the similarity from {before:.3f} to {after:.3f}")
-        if after > highest:
-            best, highest = (card, model, predicted), after
-    if best is None:
-        return Choice(f"{WITHOUT_TRAINING} was chosen: {'; '.join(reasons)}.")
-    why = f"{best[0].name} was chosen, made for {made_for(best[0])}: {'; '.join(reasons)}."
-    return Choice(why, *best)
+        if after > before:
+            why = f"{card.name} was chosen, made for {made_for(card)}: {'; '.join(reasons)}."
+            return Choice(why, card, model, predicted)
+    return Choice(f"{WITHOUT_TRAINING} was chosen: {'; '.join(reasons)}.")

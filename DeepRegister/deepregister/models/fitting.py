@@ -32,7 +32,7 @@ def needed(pair: Pair, card: Card, settings: Settings, device: torch.device) -> 
         model = LearnedModel(card)
         grid = model.grid(pair.fixed, settings)
         network = card.architecture, int(np.prod(grid.size))
-        refines = settings.refines(pair.steered)
+        refines = settings.refines(card.refine, pair.steered)
         levels = fine_levels(levels, model.stride * grid.spacing[0]) if refines else []
     return estimate(
         pair.fixed.geometry,

@@ -78,7 +78,7 @@ class LearnedModel:
                 spread = float(torch.exp(0.5 * motion.log_variance.float()).mean())
                 monitor.note("predicted_sd_mm", spread * motion.stride * grid.spacing[0])
             field, wide = faded(motion.fixed_to_moving.float(), coarse(grid, motion.stride))
-            if motion.stride > 1 and 8 * field[0, 0].numel() <= MOST_VOXELS and not settings.refines(pair.steered):
+            if motion.stride > 1 and 8 * field[0, 0].numel() <= MOST_VOXELS and not self._refines(pair, settings):
                 # Where nothing follows, an inverse could not follow the kinks between coarse voxels.
                 field, wide = upsampled_field(field, 2), wide.with_spacing(np.asarray(wide.spacing) / 2)
             field = unfolded(field)
@@ -91,7 +91,7 @@ class LearnedModel:
         self, pair: Pair, predicted: Composite, settings: Settings, device: torch.device, monitor: Monitor
     ) -> Composite:
         """`predicted` after instance optimisation on the levels that are as fine as it; unchanged where none is due."""
-        if not settings.refines(pair.steered):
+        if not self._refines(pair, settings):
             return predicted
         monitor.report("refine", 0.0, "Refining")
         spacing = self.stride * self.grid(pair.fixed, settings).spacing[0]
@@ -117,6 +117,9 @@ class LearnedModel:
         box = Geometry(tuple(map(int, size)), (spacing,) * 3, tuple(origin), content.direction)
         missing = -size % self._network.multiple
         return box.cropped(-(missing // 2), size + missing - missing // 2)
+
+    def _refines(self, pair: Pair, settings: Settings) -> bool:
+        return settings.refines(self.card.refine, pair.steered)
 
     def _motion(
         self,

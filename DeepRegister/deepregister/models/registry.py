@@ -68,6 +68,8 @@ class Card:
         sha256: of that file, in hexadecimal digits.
         training_data: what it was trained on, with source and licence.
         training: steps, hardware and time, in one sentence.
+        refine: whether instance optimisation makes its fields better, as measured; then they are refined unless the
+            settings say otherwise.
         bfloat16_mm: how far computing in bfloat16 moves the field at most, mm, as measured; None forbids it.
         folder: where the card lies.
     """
@@ -95,6 +97,7 @@ class Card:
     sha256: str = ""
     training_data: str = ""
     training: str = ""
+    refine: bool = False
     bfloat16_mm: float | None = None
     folder: Path = BUILT_IN
 
