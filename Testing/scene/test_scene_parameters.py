@@ -6,7 +6,7 @@ from DeepRegisterLib.scene.parameters import MODULE, Parameters
 from scenery import PAIRS, addLinear, addVolume, rotated, texture
 
 NODES = ("fixedVolume", "movingVolume", "fixedMask", "movingMask", "fixedLandmarks", "movingLandmarks")
-TRANSFORMS = ("initialTransform", "outputTransform")
+TRANSFORMS = ("initialTransform", "outputTransform", "resultTransform")
 
 
 def test_defaults(scene):

@@ -57,6 +57,7 @@ class Parameters:
     """The module's parameters. Two objects over one node always agree: all values live in the node.
 
     The name of each property is the name of the parameter, or the role of the node reference, on the node.
+    `resultTransform` is no choice but what came of them: the transform of the last registration; see `CurrentResult`.
     """
 
     fixedVolume = _NodeReference()
@@ -67,6 +68,7 @@ class Parameters:
     movingLandmarks = _NodeReference()
     initialTransform = _NodeReference()
     outputTransform = _NodeReference()
+    resultTransform = _NodeReference()
     model = _Text("auto")
     quality = _Text("balanced")
     device = _Text("auto")

@@ -10,6 +10,10 @@ from deepregister.result import Registration
 
 _PREFIX = "DeepRegister."
 
+# Node references of a transform node to what else its registration made.
+REGISTERED = "DeepRegister.registeredVolume"
+INVERSE = "DeepRegister.inverseTransform"
+
 
 def record(node, registration: Registration, fixedNode, movingNode) -> None:
     """Note on a transform node what it was made from and how; `fixedNode` and `movingNode` in the node's own sense."""

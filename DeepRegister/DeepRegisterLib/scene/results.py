@@ -11,7 +11,7 @@ from .edit import SceneEdit
 from .grids import NodeTransform, linearPart, nodeTransform
 from .hierarchy import placeBeside
 from .parents import checkOutput, putUnder
-from .provenance import record
+from .provenance import INVERSE, REGISTERED, record
 from .request import Request
 from .transforms import setNodeTransform
 from .volumes import copyDisplay, setVolume
@@ -87,6 +87,9 @@ def insertResult(request: Request, registration: Registration) -> RegistrationNo
             _fill(inverseNode, inverse)
             record(inverseNode, registration, movingNode, fixedNode)
             placeBeside(inverseNode, movingNode, edit)
+        # Also where there is none: what an earlier run into the same transform made is not this result's.
+        for role, node in ((REGISTERED, registeredNode), (INVERSE, inverseNode)):
+            transformNode.SetNodeReferenceID(role, node.GetID() if node is not None else None)
     summary = (
         f"{movingNode.GetName()} was registered to {fixedNode.GetName()} ({model}, "
         f"{registration.settings.quality}, {sum(registration.seconds.values()):.0f} s on {registration.device})."
