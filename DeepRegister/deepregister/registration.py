@@ -25,10 +25,11 @@ from .devices import choose_device, describe_device
 from .errors import InputError, ResourceError
 from .evidence import gather
 from .landmarks import LandmarkPairs
-from .models.choice import WITHOUT_TRAINING, Choice, Shown, choose, contrast_warning, warning
+from .models.choice import WITHOUT_TRAINING, Choice, choose, contrast_warning, warning
 from .models.fitting import within_memory
 from .models.instance import split_start
 from .models.registry import BUILT_IN, Card, find_model, list_models, load_model
+from .models.suitability import Shown
 from .preparation import Pair, check_overlap, describe_inputs, prepare
 from .progress import Monitor, Progress
 from .regions import Regions

@@ -8,9 +8,10 @@ import pytest
 import torch
 from deepregister import Rigid, Settings, Volume, register
 from deepregister.cli import main
-from deepregister.models.choice import Shown, looks_like_ct, made_for, warning
+from deepregister.models.choice import warning
 from deepregister.models.linear import LinearModel
 from deepregister.models.registry import find_model, list_models
+from deepregister.models.suitability import Shown, looks_like_ct, made_for
 from deepregister.preparation import Pair, prepare
 from deepregister.progress import Monitor
 from phantoms import bumps, grid
