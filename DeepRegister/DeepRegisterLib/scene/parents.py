@@ -7,6 +7,9 @@ from deepregister.errors import InputError
 from .edit import SceneEdit
 from .frame import nodesOfClass
 
+# On a node that belongs to a volume, as landmarks on it do: the volume that it moves with.
+VOLUME_ROLE = "DeepRegister.PointsOn"
+
 
 def parentChain(node, frame=None) -> list:
     """The transform nodes that `node` sits under, its own parent first; `frame` and what is above it left out."""
@@ -57,7 +60,8 @@ def putUnder(movingNode, resultNode, edit: SceneEdit) -> str:
     if chain[-1].GetParentTransformNode() is resultNode:
         return f"{movingNode.GetName()} stays under {_names(chain)} and {resultNode.GetName()}."
     ours = [movingNode, *chain]
-    others = [node for transform in chain for node in nodesUnder(transform) if node not in ours]
+    under = [node for transform in chain for node in nodesUnder(transform)]
+    others = [node for node in under if node not in ours and node.GetNodeReference(VOLUME_ROLE) is not movingNode]
     if not others:
         edit.setParentTransform(chain[-1], resultNode)
         return f"{movingNode.GetName()} stays under {_names(chain)}, now under {resultNode.GetName()}."
