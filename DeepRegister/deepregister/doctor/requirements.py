@@ -61,7 +61,9 @@ REQUIRED = (
     ),
     TORCH,
 )
+DICOM = Requirement("pydicom", "pydicom", (2, 4), "It writes DICOM series", essential=False, extra="dicom")
 OPTIONAL = (
+    DICOM,
     Requirement(
         "distributed", "distributed", (2024, 8), "It spreads a cohort over processes", essential=False, extra="batch"
     ),
