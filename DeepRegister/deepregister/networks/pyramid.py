@@ -4,12 +4,17 @@ Both images go through one encoder. On each level, from the coarsest, the featur
 of the motion found so far and correlated over small shifts; a decoder turns that into a velocity, made antisymmetric,
 and both halves of the motion are composed with its exponential. So exchanging the images gives the inverse.
 
+A velocity starts as the mean shift, weighted by how well each matches, so that training need not find out first what a
+match means; what convolutions find in the matches around and in both features is added to it.
+
 Correlation and coarse-to-fine warping: Sun et al., "PWC-Net", CVPR 2018; Kang et al., "Dual-stream pyramid registration
-network", Med. Image Anal. 2022. Symmetric halves: Avants et al., Med. Image Anal. 2008; Mok and Chung, CVPR 2020.
+network", Med. Image Anal. 2022. Weighted shifts: Wang et al., "ModeT", MICCAI 2023. Symmetric halves: Avants et al.,
+Med. Image Anal. 2008; Mok and Chung, CVPR 2020.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 import torch
@@ -21,8 +26,12 @@ from .correlation import correlation
 from .motion import Motion
 
 SLOPE = 0.1
-# Images start almost unmoved.
+# What convolutions add to the weighted shifts starts from almost nothing.
 VELOCITY_SCALE = 1e-3
+# Features shorter than this, where 1 is typical, tell no structure from noise: they are not brought to full length.
+LEAST_LENGTH = 0.3
+# How much a better match weighs at the start: correlations of -1 to 1 are multiplied by it, and exponentiated.
+SHARPNESS = 8.0
 
 
 class Pyramid(nn.Module):
@@ -75,7 +84,8 @@ class Pyramid(nn.Module):
         features = torch.cat([fixed, moving])
         pyramid = {}
         for level, stage in enumerate(self.encoder, 1):
-            pyramid[str(2**level)] = features = stage(features)
+            features = stage(features)
+            pyramid[str(2**level)] = _directions(features)
             features = F.leaky_relu(features, SLOPE)
         # From the midpoint to each image, and back from it.
         out = back = total = context = found = None
@@ -103,7 +113,7 @@ class Pyramid(nn.Module):
 class _Stage(nn.Module):
     """Features on half the grid, each channel of each image with a mean and variance of its own.
 
-    Whatever contrast and brightness an image has, its features vary alike, and their products tell how well they match.
+    Whatever brightness and range an image has, its features vary alike.
     """
 
     def __init__(self, before: int, after: int):
@@ -122,14 +132,21 @@ class _Stage(nn.Module):
 
 
 class _Decoder(nn.Module):
-    """The velocity on one grid, from features of both images."""
+    """The velocity on one grid, from the features of both images and how well they match."""
 
     def __init__(self, features: int, channels: int, context: int, radius: int, repeats: int):
         super().__init__()
         self.radius, self.repeats = radius, repeats
-        self.costs = nn.Conv3d((2 * radius + 1) ** 3, channels, 1)
-        self.first = nn.Conv3d(channels + 2 * features, channels, 3, padding=1)
+        shifts = torch.tensor([shift[::-1] for shift in itertools.product(range(-radius, radius + 1), repeat=3)])
+        self.register_buffer("shifts", shifts.T.float().reshape(3, -1, 1, 1, 1), persistent=False)
+        self.sharpness = nn.Parameter(torch.tensor([SHARPNESS]))
+        # Starts as a plain mean over the neighbours.
+        self.vote = nn.Conv3d(3, 3, 3, padding=1, bias=False)
+        with torch.no_grad():
+            self.vote.weight.copy_(torch.eye(3).view(3, 3, 1, 1, 1) / 27)
+        self.costs = nn.Conv3d(len(shifts), channels, 1)
         self.context = nn.Conv3d(context, channels, 1) if context else None
+        self.first = nn.Conv3d(channels + 2 * features, channels, 3, padding=1)
         self.second = nn.Conv3d(channels, channels, 3, padding=1)
         # A bias would cancel between both directions.
         self.velocity = nn.Conv3d(channels, 3, 3, padding=1, bias=False)
@@ -140,12 +157,24 @@ class _Decoder(nn.Module):
 
         Both directions in one batch: the second features are the first ones, exchanged.
         """
-        costs = F.leaky_relu(self.costs(correlation(first, second, self.radius)), SLOPE)
-        hidden = self.first(torch.cat([costs, first, second], 1))
+        matches = correlation(first, second, self.radius)
+        hidden = self.costs(matches)
         hidden = F.leaky_relu(hidden if context is None else hidden + context, SLOPE)
+        hidden = F.leaky_relu(self.first(torch.cat([hidden, first, second], 1)), SLOPE)
         hidden = F.leaky_relu(self.second(hidden), SLOPE)
-        velocity = single(self.velocity(hidden))
+        # Whole voxels of a coarse grid are added up here: too much for half precision.
+        with torch.autocast(matches.device.type, enabled=False):
+            mean_shift = F.conv3d(torch.softmax(self.sharpness * single(matches), 1), self.shifts)
+            velocity = single(self.velocity(hidden)) + self.vote(mean_shift)
         return (velocity - _exchanged(velocity)) / 2, hidden
+
+
+def _directions(features: Tensor) -> Tensor:
+    """The features of each voxel as a vector of length 1 where there is any structure, over the root of its channels.
+
+    So that a correlation, which is the mean over the channels, runs from -1 to 1.
+    """
+    return features * torch.rsqrt(features.square().mean(1, keepdim=True) + LEAST_LENGTH**2)
 
 
 def _exchanged(pair: Tensor) -> Tensor:
