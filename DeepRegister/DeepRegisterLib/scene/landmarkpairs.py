@@ -162,10 +162,15 @@ def removePairs(fixedNode, movingNode, rows: Collection[int]) -> None:
             node.RemoveNthControlPoint(numbers[row])
 
 
-def jumpTo(errors: PairErrors, row: int, scene) -> None:
-    """Centre all slice views of a scene on the fixed point of a pair: there the result shows the moving volume too."""
+def jumpTo(errors: PairErrors, row: int, scene, centred: bool = True) -> None:
+    """Show the fixed point of a pair in all slice views of a scene; under the result the moving volume is there too.
+
+    `centred` also brings it into the middle of the views; else only their slices move.
+    """
     place = flippedPoints(errors.pairs.fixed[row])
-    slicer.vtkMRMLSliceNode.JumpAllSlices(scene, *map(float, place), slicer.vtkMRMLSliceNode.CenteredJumpSlice)
+    sliceNode = slicer.vtkMRMLSliceNode
+    mode = sliceNode.CenteredJumpSlice if centred else sliceNode.OffsetJumpSlice
+    sliceNode.JumpAllSlices(scene, *map(float, place), mode)
 
 
 def _positions(node, numbers: list[int], frame) -> np.ndarray:
