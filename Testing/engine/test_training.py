@@ -27,7 +27,7 @@ from deepregister.training.loop import Watchers, learning_rate, seed_of
 from deepregister.training.objective import objective
 from deepregister.training.publish import toml
 from deepregister.training.recipe import Optimiser, Recipe
-from deepregister.training.session import train
+from deepregister.training.session import measure, train
 from deepregister.training.validation import validate
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -88,6 +88,25 @@ def test_the_finished_model_registers(trained):
     result = deepregister.register(fixed, moving, "toy", models_dir=out.parent, device="cpu")
     assert result.settings.model == "toy"
     assert result.measures["folded_fraction"] == 0
+
+
+def test_a_model_is_measured_anew_and_its_card_alone_renewed(trained, folder, tmp_path, capsys):
+    out = tmp_path / "toy"
+    out.mkdir()
+    for name in ("card.toml", "weights.safetensors"):
+        (out / name).write_bytes((trained[0] / name).read_bytes())
+    before = (out / "card.toml").read_text(encoding="utf-8")
+    (out / "card.toml").write_text(before.replace('title = "Toy"', 'title = "Other"'), encoding="utf-8")
+    recipe = tmp_path / "toy.toml"
+    recipe.write_text(RECIPE, encoding="utf-8")
+    command = ["train", str(recipe), "--data", str(folder), "--out", str(out), "--measure", "--threads", "1"]
+    assert main(command) == 0
+    assert "dice" in capsys.readouterr().out
+    assert (out / "card.toml").read_text(encoding="utf-8") == before
+    assert (out / "weights.safetensors").read_bytes() == (trained[0] / "weights.safetensors").read_bytes()
+    assert {path.name for path in out.iterdir()} == FILES - {"training"}
+    with pytest.raises(InputError, match="not trained by this recipe"):
+        measure(toy(model={"architecture": "pyramid", "parameters": PYRAMID}), folder, out)
 
 
 def test_curves_pictures_and_progress_tell_how_it_goes(trained):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 from ..console import ProgressBar, interruption
@@ -26,6 +27,8 @@ FOLDER receives card.toml and weights.safetensors, renewed at each validation, a
   tensorboard/             the same curves live: tensorboard --logdir FOLDER (extra `train`)
   data.npz                 the prepared images
 
+--measure trains nothing: it registers the validation pairs with the finished model in FOLDER and renews its card.
+
 Several GPUs of one machine: torchrun --nproc-per-node 4 -m deepregister train RECIPE ...
 
 Exit status: 0 finished or stopped by --minutes, 2 wrong input, 130 stopped by Ctrl-C (--resume goes on).
@@ -43,8 +46,10 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     parser.add_argument("recipe", metavar="RECIPE", help="a .toml file, or the name of a built-in recipe")
     parser.add_argument("--data", type=Path, required=True, metavar="FOLDER", help="the images and label maps")
     parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="the model that comes out")
-    parser.add_argument("--resume", action="store_true", help="go on from the checkpoint in --out")
-    parser.add_argument(
+    begin = parser.add_mutually_exclusive_group()
+    begin.add_argument("--resume", action="store_true", help="go on from the checkpoint in --out")
+    begin.add_argument("--measure", action="store_true", help="only measure the finished model in --out anew")
+    begin.add_argument(
         "--start-from",
         type=Path,
         metavar="MODEL",
@@ -62,7 +67,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
 def run(options: argparse.Namespace) -> int:
     recipe = read_recipe(options.recipe).with_steps(options.steps)
     # torch comes with this one.
-    from ..training.session import Watchers, train
+    from ..training.session import Watchers, measure, train
 
     leads = os.environ.get("RANK", "0") == "0"
     with interruption() as stop, ProgressBar() as bar:
@@ -72,6 +77,13 @@ def run(options: argparse.Namespace) -> int:
             print(text, file=sys.stderr, flush=True)
 
         watchers = Watchers(bar, say, stop) if leads else Watchers(cancelled=stop)
+        if options.measure:
+            found = measure(
+                recipe, options.data, options.out, device=options.device, threads=options.threads, watchers=watchers
+            )
+            bar.close()
+            print(f"{options.out}: {_listed(found)}")
+            return 0
         outcome = train(
             recipe,
             options.data,
@@ -85,15 +97,18 @@ def run(options: argparse.Namespace) -> int:
         )
     if not leads:
         return 0
-    figures = ", ".join(f"{name} {value:.4g}" for name, value in outcome.figures.items())
     print(
         f"{options.out}: step {outcome.step} of {outcome.steps}, {outcome.seconds_per_step:.3f} s a step, "
-        f"{outcome.waiting:.1%} of it waiting for data.\n{figures}"
+        f"{outcome.waiting:.1%} of it waiting for data.\n{_listed(outcome.figures)}"
     )
     if outcome.reason != "finished":
         why = "The time is over" if outcome.reason == "clock" else "Stopped"
         print(f"{why}. The same command with --resume goes on from here.")
     return EXIT_STOPPED if outcome.reason == "stopped" else 0
+
+
+def _listed(figures: Mapping[str, float]) -> str:
+    return ", ".join(f"{name} {value:.4g}" for name, value in figures.items())
 
 
 def _count(text: str) -> int:

@@ -1,7 +1,8 @@
-"""A training from its inputs to its model: check everything first, prepare the data, run the loop."""
+"""A training from inputs to model: check everything first, prepare the data, run the loop; or measure a model anew."""
 
 from __future__ import annotations
 
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,17 +13,18 @@ from torch import nn
 
 from ..errors import Cancelled, InputError, ModelError
 from ..models.registry import Card, list_models
-from ..models.weights import load_weights
+from ..models.weights import load_network, load_weights
 from ..networks import build
 from ..progress import Progress
 from . import checkpoint as checkpoints
 from .checkpoint import Checkpoint
 from .data import load
 from .loop import CHECKPOINT, FOLDER, Outcome, Training, Watchers
-from .publish import CARD, check_card
+from .publish import CARD, check_card, publish
 from .ranks import Ranks, joined
 from .recipe import Recipe
 from .sources import Source, open_source
+from .validation import validate
 
 DATA = "data.npz"
 
@@ -74,10 +76,51 @@ def train(
         state = Checkpoint.read(out / FOLDER / CHECKPOINT) if resume else None
         if state is not None:
             checkpoints.check_same_recipe(state, recipe, out / FOLDER / CHECKPOINT)
-        source = _source(recipe, data, out, ranks, watchers)
+        source = _source(recipe, data, out / FOLDER / DATA, ranks, watchers)
         first = None if start_from is None else network.state_dict()
         training = Training(recipe, out, ranks, source, watchers, state, first)
         return training.run(None if minutes is None else started + 60 * minutes)
+
+
+def measure(
+    recipe: Recipe,
+    data: Path,
+    model: Path,
+    *,
+    device: str = "auto",
+    threads: int | None = None,
+    watchers: Watchers | None = None,
+) -> dict[str, float]:
+    """Measure a finished model on the recipe's validation pairs, and write its card anew with what was found.
+
+    Everything else on the card comes from the recipe, but for the sentence on its training.
+
+    Args:
+        recipe: that the model was trained by.
+        data: folder of the images and label maps, as for the training.
+        model: folder of the model.
+        device, threads, watchers: as in `train`.
+
+    Returns:
+        The figures by name.
+
+    Raises:
+        DeepRegisterError: recipe, data or model are wrong, or do not belong together; the model is as it was.
+    """
+    watchers = watchers or Watchers()
+    model = model.resolve()
+    check_card(recipe, model.name)
+    card = Card.read(model / CARD)
+    wanted = recipe.model["architecture"], dict(recipe.model.get("parameters", {}))
+    if wanted != (card.architecture, dict(card.parameters)):
+        raise InputError(f"{model} was not trained by this recipe: its network is another. Choose the recipe it names.")
+    with _threads(threads), joined(device) as ranks, tempfile.TemporaryDirectory() as folder:
+        source = _source(recipe, data, Path(folder) / DATA, ranks, watchers)
+        network = load_network(card, ranks.device)
+        figures, _ = validate(network, source.validation, recipe)
+        finished = not card.experimental or bool(recipe.model.get("experimental", False))
+        publish(network, recipe, model, card.training, figures, finished)
+    return figures
 
 
 @contextmanager
@@ -124,9 +167,8 @@ def _take_over(network: nn.Module, folder: Path) -> str:
     return f"{len(fitting)} of {len(own)} tensors begin as those of {folder.name}."
 
 
-def _source(recipe: Recipe, data: Path, out: Path, ranks: Ranks, watchers: Watchers) -> Source:
-    """The data; the first process prepares it, the others read what it kept."""
-    kept = out / FOLDER / DATA
+def _source(recipe: Recipe, data: Path, kept: Path, ranks: Ranks, watchers: Watchers) -> Source:
+    """The data; the first process prepares it and keeps it in a file, the others read that."""
 
     def report(fraction: float, message: str) -> None:
         if watchers.cancelled():
