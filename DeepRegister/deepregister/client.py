@@ -1,4 +1,4 @@
-"""The client of the worker process: starts it, hands it registrations, ends it. Needs neither torch nor Qt.
+"""The client of the worker process: starts it, hands it work, ends it. Needs neither torch nor Qt.
 
     with EngineClient() as client:
         registration = client.register(fixed, moving, Settings(model="affine"), progress=print)
@@ -21,13 +21,14 @@ import deepregister
 
 from .connection import Connection, worker_command, worker_environment
 from .errors import Cancelled, DeepRegisterError, FileError, WorkerError
+from .labelmaps import Structures
 from .landmarks import LandmarkPairs
 from .progress import Progress
 from .protocol import PROTOCOL, Devices, Hello, pack, rebuild_error, unpack
 from .result import Registration
 from .settings import Settings
 from .transforms import Transform, read_transform
-from .volume import Volume, as_volume
+from .volume import Geometry, Volume, as_volume
 
 # A cold start from a slow disk under a virus scanner.
 START_SECONDS = 120.0
@@ -162,31 +163,7 @@ class EngineClient:
             # The worker runs in a folder of its own.
             "models_dir": None if models_dir is None else str(Path(models_dir).absolute()),
         }
-        self._pump()
-        if self._job is not None:
-            raise WorkerError(
-                "A registration is still running in this process. Wait for it or cancel it first, "
-                "or use an EngineClient of its own for the second one."
-            )
-        self._launch()
-        self._jobs += 1
-        job = Job(self, self._jobs, self._connection.folder / str(self._jobs))
-        try:
-            job._folder.mkdir()
-            packed = pack(inputs, job._folder, "input")
-        except BaseException as error:
-            shutil.rmtree(job._folder, ignore_errors=True)
-            if not isinstance(error, OSError):
-                raise
-            raise FileError(
-                f"Cannot write the volumes to {job._folder}: {error.strerror or error}. Free space there, or set the "
-                "environment variable TMPDIR (on Windows TEMP) to a folder on a larger disk before the start."
-            ) from error
-        self._job = job
-        # A worker that has just died is noticed by the next poll, which ends the job.
-        with contextlib.suppress(OSError):
-            self._connection.send(request="register", job=job._number, folder=str(job._folder), inputs=packed)
-        return job
+        return self._hand_over("register", inputs)
 
     def register(
         self,
@@ -216,12 +193,55 @@ class EngineClient:
         )
         return job.wait(progress)
 
+    def inspect(
+        self,
+        transform: Transform,
+        fixed: Geometry,
+        inverse: Transform | None = None,
+        structures: Sequence[Structures] = (),
+    ) -> Job:
+        """Hand a closer look at a transform to the worker; see `inspection.inspect`, whose answer the job's result is.
+
+        Raises:
+            WorkerError, FileError: as `submit`.
+        """
+        inputs = {"transform": transform, "fixed": fixed, "inverse": inverse, "structures": list(structures)}
+        return self._hand_over("inspect", inputs)
+
     def shutdown(self) -> None:
         """End the worker, in the middle of a run too; that run is then cancelled. The next run starts a new worker."""
         with self._lock:
             self._disconnect()
             if self._job is not None:
                 self._job._finish(Cancelled())
+
+    def _hand_over(self, request: str, inputs: dict[str, Any]) -> Job:
+        """Start a job with these inputs."""
+        self._pump()
+        if self._job is not None:
+            raise WorkerError(
+                "A registration is still running in this process. Wait for it or cancel it first, "
+                "or use an EngineClient of its own for the second one."
+            )
+        self._launch()
+        self._jobs += 1
+        job = Job(self, self._jobs, self._connection.folder / str(self._jobs))
+        try:
+            job._folder.mkdir()
+            packed = pack(inputs, job._folder, "input")
+        except BaseException as error:
+            shutil.rmtree(job._folder, ignore_errors=True)
+            if not isinstance(error, OSError):
+                raise
+            raise FileError(
+                f"Cannot write the volumes to {job._folder}: {error.strerror or error}. Free space there, or set the "
+                "environment variable TMPDIR (on Windows TEMP) to a folder on a larger disk before the start."
+            ) from error
+        self._job = job
+        # A worker that has just died is noticed by the next poll, which ends the job.
+        with contextlib.suppress(OSError):
+            self._connection.send(request=request, job=job._number, folder=str(job._folder), inputs=packed)
+        return job
 
     def _launch(self) -> None:
         self._pump()
@@ -287,7 +307,7 @@ class EngineClient:
         elif job is not None and name == "error":
             job._finish(rebuild_error(event["kind"], event["message"]))
         elif job is not None and name == "result":
-            job._finish(_unpacked(event["registration"], job._folder))
+            job._finish(_unpacked(event["value"], job._folder))
 
     def _fail(self, reason: str) -> None:
         """End the worker; `reason` is what a run or a start that waits for it will say."""
@@ -392,9 +412,9 @@ class Job:
         shutil.rmtree(self._folder, ignore_errors=True)
 
 
-def _unpacked(registration: dict[str, Any], folder: Path) -> Registration | WorkerError:
+def _unpacked(value: dict[str, Any], folder: Path) -> Registration | dict[str, Any] | WorkerError:
     try:
-        return unpack(registration, folder)
+        return unpack(value, folder)
     except (OSError, ValueError, KeyError, TypeError, MemoryError) as error:
         return WorkerError(f"The result cannot be read from {folder}: {type(error).__name__} {error}. Run it again.")
 

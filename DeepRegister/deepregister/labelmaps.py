@@ -37,6 +37,21 @@ class LabelMap:
         return cls(whole_numbers(Volume.read(path)), names)
 
 
+@dataclass(frozen=True, eq=False)
+class Structures:
+    """Structures that do not overlap each other, in one label map on each side.
+
+    Attributes:
+        names: by label.
+        fixed: label map of the fixed volume, LPS mm, on any grid.
+        moving: label map of the moving volume with the same labels; None where there is none.
+    """
+
+    names: dict[int, str]
+    fixed: Volume
+    moving: Volume | None = None
+
+
 def read_label_maps(fixed: str | os.PathLike, moving: str | os.PathLike) -> tuple[LabelMap, LabelMap]:
     """Two label maps whose equal labels mean the same structure.
 

@@ -7,6 +7,7 @@ pipe for itself) belongs to the log too.
 Requests
     {"request": "hello", "protocol": 1, "folder": PATH}    first; PATH is the client's private folder
     {"request": "register", "job": N, "folder": PATH, "inputs": {...}}    inputs: the arguments of `register`, packed
+    {"request": "inspect", "job": N, "folder": PATH, "inputs": {...}}     inputs: the arguments of `inspect`, packed
     {"request": "cancel", "job": N}    any job but one that waits or runs: no effect
     {"request": "shutdown"}            the same as end of file: the worker ends at once, even while it computes,
                                        and removes the private folder
@@ -16,7 +17,7 @@ Events
     {"event": "devices", "torch": V, "devices": [{"name", "title", "memory_bytes"}, ...], "problem": null}
                                        once torch is loaded; without it torch is null and problem says why
     {"event": "progress", "job": N, "stage", "fraction", "message", "seconds_left"}
-    {"event": "result", "job": N, "registration": {...}}    packed
+    {"event": "result", "job": N, "value": {...}}            packed: a registration, or what `inspect` returned
     {"event": "error", "job": N, "kind": CLASS, "message"}  ends the job; CLASS is a name in `deepregister.errors`
     {"event": "error", "job": null, ...}                    a line that could not be understood; the worker goes on
 
@@ -37,6 +38,7 @@ import numpy as np
 from . import errors
 from .confidence import Confidence
 from .errors import DeepRegisterError, InputError, WorkerError
+from .labelmaps import Structures
 from .landmarks import LandmarkPairs
 from .result import Registration
 from .settings import Settings
@@ -100,7 +102,8 @@ def pack(value: Any, folder: Path, name: str) -> Any:
     """`value` as JSON, its arrays as files in `folder` whose names begin with `name`.
 
     Args:
-        value: a registration, volume, transform, landmarks or settings, a mapping or sequence of these, or plain JSON.
+        value: a registration, volume, geometry, transform, landmarks, structures or settings, a mapping or sequence of
+            these, or plain JSON.
         folder: an existing folder.
         name: of the value, unique in the folder.
 
@@ -112,6 +115,11 @@ def pack(value: Any, folder: Path, name: str) -> Any:
         return value
     if isinstance(value, Volume):
         content = {"array": _save(value.data, folder, name), "geometry": asdict(value.geometry), "name": value.name}
+    elif isinstance(value, Geometry):
+        content = asdict(value)
+    elif isinstance(value, Structures):
+        sides = {side: pack(getattr(value, side), folder, f"{name}-{side}") for side in ("fixed", "moving")}
+        content = {"names": [[label, title] for label, title in value.names.items()], **sides}
     elif isinstance(value, LinearTransform):
         content = {"matrix": value.matrix.tolist()}
     elif isinstance(value, DisplacementField):
@@ -150,6 +158,10 @@ def unpack(value: Any, folder: Path) -> Any:
         return content
     if kind == "Volume":
         return Volume(_load(content["array"], folder), Geometry(**content["geometry"]), content["name"])
+    if kind == "Geometry":
+        return Geometry(**content)
+    if kind == "Structures":
+        return Structures(dict(content["names"]), content["fixed"], content["moving"])
     if kind in LINEAR:
         return LINEAR[kind](np.asarray(content["matrix"]))
     if kind == "DisplacementField":

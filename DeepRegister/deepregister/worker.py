@@ -116,6 +116,8 @@ class Worker:
         self._waiting.add(job["job"])
         self._work.put(job)
 
+    _on_inspect = _on_register
+
     def _on_cancel(self, request: dict[str, Any]) -> None:
         if request["job"] in self._waiting:
             self._cancelled.add(request["job"])
@@ -134,12 +136,12 @@ class Worker:
             return job in self._cancelled
 
         try:
-            register = self._register or _load_engine()
+            compute = _load_inspection() if request["request"] == "inspect" else self._register or _load_engine()
             if cancelled():
                 raise Cancelled()
             inputs = unpack(request["inputs"], folder)
-            registration = register(**inputs, progress=progress, cancelled=cancelled)
-            self._emit("result", job=job, registration=pack(registration, folder, "result"))
+            value = compute(**inputs, progress=progress, cancelled=cancelled)
+            self._emit("result", job=job, value=pack(value, folder, "result"))
         except DeepRegisterError as error:
             self._emit("error", job=job, **describe_error(error))
         # Whatever a library raises, SystemExit included, ends the job and not the worker.
@@ -203,6 +205,13 @@ def _load_engine() -> Callable[..., Registration]:
             "`pip install torch`."
         ) from error
     return register
+
+
+def _load_inspection() -> Callable[..., dict[str, Any]]:
+    # Without torch; and hello need not wait for it.
+    from .inspection import inspect
+
+    return inspect
 
 
 def _find_devices() -> Devices:

@@ -194,7 +194,7 @@ def test_garbage_does_not_disturb_a_run_of_the_engine(start):
     worker.event("progress")
     worker.write(b"rubbish")
     assert worker.event("error")["job"] is None
-    assert worker.event("result", "error")["registration"]["settings"]["model"] == "rigid"
+    assert worker.event("result", "error")["value"]["settings"]["model"] == "rigid"
 
 
 def test_unknown_protocol_is_refused_with_both_numbers(start, noisy_command):
