@@ -6,7 +6,10 @@ default colours, slice orientations, and one logic for each module that the test
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import slicer
+import vtk
 
 _LOGICS = {
     "Colors": "vtkMRMLColorLogic",
@@ -16,6 +19,14 @@ _LOGICS = {
 }
 
 
+# What the logic of the Segmentations module teaches every segmentation of the process: without these representations
+# not even a copy of one can be made.
+for _rule in ("BinaryLabelmapToClosedSurface", "ClosedSurfaceToBinaryLabelmap"):
+    slicer.vtkSegmentationConverterFactory.GetInstance().RegisterConverterRule(
+        getattr(slicer, f"vtk{_rule}ConversionRule")()
+    )
+
+
 class HeadlessSlicer:
     """A scene of its own with the logics that belong to it; `slicer.mrmlScene` is set to it.
 
@@ -23,7 +34,10 @@ class HeadlessSlicer:
         scene: the `vtkMRMLScene`.
         applicationLogic: the `vtkSlicerApplicationLogic`.
         logics: module logics by module name.
+        current: the last one made.
     """
+
+    current: ClassVar[HeadlessSlicer | None] = None
 
     def __init__(self):
         self.scene = slicer.vtkMRMLScene()
@@ -39,14 +53,36 @@ class HeadlessSlicer:
             self.applicationLogic.SetModuleLogic(name, logic)
             self.logics[name] = logic
         self.logics["Colors"].AddDefaultColorNodes()
+        # As Slicer's Colors module does.
+        self.scene.RegisterNodeClass(slicer.vtkMRMLColorLegendDisplayNode())
+        # As Slicer's layout manager does with the views it makes.
+        self._sliceLogics = vtk.vtkCollection()
+        self.applicationLogic.SetSliceLogics(self._sliceLogics)
+        HeadlessSlicer.current = self
 
     def addSliceView(self, name: str = "Red"):
         """A slice logic with its slice and composite node, which is what a slice view of Slicer shows."""
         logic = slicer.vtkMRMLSliceLogic()
         logic.SetMRMLApplicationLogic(self.applicationLogic)
         logic.SetMRMLScene(self.scene)
-        logic.AddSliceNode(name)
+        made = slicer.util.getNodesByClass("vtkMRMLSliceNode", self.scene)
+        node = next((node for node in made if node.GetLayoutName() == name), None)
+        # A layout has made the nodes of its views.
+        if node is None:
+            logic.AddSliceNode(name)
+        else:
+            logic.SetSliceNode(node)
+        self._sliceLogics.AddItem(logic)
         return logic
+
+    def addLayout(self):
+        """The layout node of Slicer's main window, with Slicer's layouts; it makes the nodes of the views it holds."""
+        self._layout = slicer.vtkMRMLLayoutLogic()
+        self._layout.SetMRMLApplicationLogic(self.applicationLogic)
+        self._layout.SetMRMLScene(self.scene)
+        node = self._layout.GetLayoutNode()
+        node.SetViewArrangement(slicer.vtkMRMLLayoutNode.SlicerLayoutFourUpView)
+        return node
 
     def close(self) -> None:
         """Empty the scene and let go of whoever watches it.
@@ -56,6 +92,8 @@ class HeadlessSlicer:
         """
         self.scene.Clear(1)
         self.scene.RemoveAllObservers()
+        self.applicationLogic.SetSliceLogics(None)
+        HeadlessSlicer.current = None
 
 
 def start() -> HeadlessSlicer:

@@ -1,0 +1,1 @@
+"""Looking at a pair of volumes in the slice views; `looking.Looking` is the way in."""

@@ -1,0 +1,150 @@
+"""The difference of two volumes, the displacement and the local change of volume, computed in small steps.
+
+Each is a generator that a panel can run between two events: a brain at 1 mm takes some seconds through a displacement
+grid.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+
+import numpy as np
+import slicer
+import vtk
+from deepregister import DisplacementField, Geometry, Volume
+from vtk.util.numpy_support import vtk_to_numpy
+
+from ..frame import ijkToRAS, matrixArray, transformedPoints, transformToFrame, vtkMatrix
+from ..grids import atMost
+
+# Computed: yields the share that is done, returns the volume and the ends of its colour scale.
+Steps = Generator[float, None, tuple[Volume, float, float]]
+
+# Points taken through a grid in one step: some 20 ms.
+_STEP = 40_000
+# Voxels of a map of the transform, which is smooth: about 2 mm in a brain.
+_MAP_VOXELS = 400_000
+_NEARLY_ALL = 99.5
+_LARGEST_CHANGES = (0.1, 0.25, 0.5, 1.0)
+
+
+def differenceSteps(fixed: Volume, fixedWindow: tuple[float, float] | None, movingNode) -> Steps:
+    """The moving volume minus the fixed one, on the fixed volume's grid, in grey values of the fixed volume.
+
+    The moving volume's grey values are stretched so that its display window becomes the fixed volume's: what looks
+    the same in the views has no difference. With equal windows they are not changed at all. 0 outside the moving
+    volume.
+
+    Args:
+        fixed: as it lies in the world.
+        fixedWindow: lowest and highest value of its display window; None for labels, which are subtracted as they are.
+        movingNode: as it is to be seen.
+    """
+    window = windowOf(movingNode)
+    sample = _sampler(movingNode, fixed.geometry)
+    values = np.zeros(fixed.geometry.shape, dtype=np.float32)
+    layers = max(1, _STEP // int(np.prod(fixed.geometry.size[:2])))
+    for start in range(0, len(values), layers):
+        slab = slice(start, min(start + layers, len(values)))
+        moved = sample(slab)
+        if fixedWindow is not None and window is not None:
+            moved = fixedWindow[0] + (moved - window[0]) * _ratio(fixedWindow, window)
+        values[slab] = np.nan_to_num(moved - fixed.data[slab])
+        yield slab.stop / len(values)
+    half = (fixedWindow[1] - fixedWindow[0]) / 2 if fixedWindow is not None else float(np.abs(values).max())
+    half = half or 1.0
+    return Volume(values, fixed.geometry, "difference"), -half, half
+
+
+def displacementSteps(transformNode, geometry: Geometry) -> Steps:
+    """How far the transform moves each place of the fixed volume, mm."""
+    field = yield from _fieldSteps(transformNode, geometry)
+    lengths = np.linalg.norm(field.displacement, axis=-1).astype(np.float32)
+    top = _roundedUp(float(np.percentile(lengths, _NEARLY_ALL)))
+    return Volume(lengths, field.geometry, "displacement"), 0.0, top
+
+
+def volumeChangeSteps(transformNode, geometry: Geometry) -> Steps:
+    """How many times its volume each place of the fixed volume has in the moving one; 0 or less where space folds."""
+    field = yield from _fieldSteps(transformNode, geometry)
+    determinant = field.jacobian_determinant().astype(np.float32)
+    extent = float(np.percentile(np.abs(determinant - 1), _NEARLY_ALL))
+    change = next((step for step in _LARGEST_CHANGES if extent <= step), _LARGEST_CHANGES[-1])
+    if determinant.min() <= 0:
+        # The first colour, which a fold has, is then nothing else's.
+        change = 1.0
+    return Volume(determinant, field.geometry, "volume change"), 1 - change, 1 + change
+
+
+def windowOf(node) -> tuple[float, float] | None:
+    """Lowest and highest grey value of a volume's display window; None for one that has no such thing."""
+    display = node.GetDisplayNode()
+    if display is None or not display.IsA("vtkMRMLScalarVolumeDisplayNode"):
+        return None
+    return display.GetWindowLevelMin(), display.GetWindowLevelMax()
+
+
+def _fieldSteps(transformNode, geometry: Geometry) -> Generator[float, None, DisplacementField]:
+    onto = atMost(_MAP_VOXELS, geometry)
+    fromWorld = vtk.vtkGeneralTransform()
+    transformNode.GetTransformFromWorld(fromWorld)
+    displacement = np.empty((*onto.shape, 3), dtype=np.float32)
+    layers = max(1, _STEP // int(np.prod(onto.size[:2])))
+    for start in range(0, len(displacement), layers):
+        stop = min(start + layers, len(displacement))
+        points = onto.cropped((0, 0, start), (*onto.size[:2], stop)).points()
+        displacement[start:stop] = transformedPoints(fromWorld, points) - points
+        yield stop / len(displacement)
+    return DisplacementField(displacement, onto)
+
+
+def _sampler(node, geometry: Geometry) -> Callable[[slice], np.ndarray]:
+    """A function that resamples a volume node, as it lies in the world, onto some layers of a grid; NaN outside."""
+    toIJK = vtk.vtkMatrix4x4()
+    node.GetRASToIJKMatrix(toIJK)
+    toWorld = transformToFrame(node)
+    if toWorld is None and np.allclose(matrixArray(toIJK) @ ijkToRAS(geometry), np.eye(4), atol=1e-6):
+        data = slicer.util.arrayFromVolume(node)
+        if data.shape == geometry.shape:
+            return lambda slab: data[slab].astype(np.float32)
+    through = vtk.vtkGeneralTransform()
+    through.PostMultiply()
+    through.Concatenate(vtkMatrix(ijkToRAS(geometry)))
+    if toWorld is not None:
+        through.Concatenate(toWorld.GetInverse())
+    through.Concatenate(toIJK)
+    reslice = vtk.vtkImageReslice()
+    # The voxels without the node's spacing and origin: the transform ends at indices.
+    image = vtk.vtkImageData()
+    image.ShallowCopy(node.GetImageData())
+    image.SetSpacing(1, 1, 1)
+    image.SetOrigin(0, 0, 0)
+    reslice.SetInputData(image)
+    reslice.SetResliceTransform(through)
+    reslice.SetOutputDimensionality(3)
+    reslice.SetOutputOrigin(0, 0, 0)
+    reslice.SetOutputSpacing(1, 1, 1)
+    reslice.SetOutputScalarType(vtk.VTK_FLOAT)
+    reslice.SetBackgroundLevel(np.nan)
+    if node.IsA("vtkMRMLLabelMapVolumeNode"):
+        reslice.SetInterpolationModeToNearestNeighbor()
+    else:
+        reslice.SetInterpolationModeToLinear()
+
+    def sample(slab: slice) -> np.ndarray:
+        reslice.SetOutputExtent(0, geometry.size[0] - 1, 0, geometry.size[1] - 1, slab.start, slab.stop - 1)
+        reslice.Update()
+        output = reslice.GetOutput()
+        return vtk_to_numpy(output.GetPointData().GetScalars()).reshape(output.GetDimensions()[::-1])
+
+    return sample
+
+
+def _ratio(wanted: tuple[float, float], window: tuple[float, float]) -> float:
+    return (wanted[1] - wanted[0]) / ((window[1] - window[0]) or 1.0)
+
+
+def _roundedUp(value: float) -> float:
+    """The next of 1, 2, 5, 10, 20, 50 ... tenths, so that the marks of a scale are round."""
+    steps = [factor * 10.0**power for power in range(-1, 4) for factor in (1, 2, 3, 4, 5, 6, 8)]
+    return next((step for step in steps if value <= step), value)
