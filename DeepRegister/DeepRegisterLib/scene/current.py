@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from deepregister import Settings
+from deepregister.errors import InputError
 from deepregister.result import Registration
 
 from .parameters import Parameters
@@ -75,3 +76,8 @@ class CurrentResult:
         scene = self.transformNode.GetScene()
         nodes = (self.transformNode, self.fixedNode, self.movingNode)
         return scene is not None and all(scene.IsNodePresent(node) for node in nodes)
+
+    def checkAlive(self) -> None:
+        """Raise `InputError` where something of the registration has left the scene."""
+        if not self.alive:
+            raise InputError("The result, or one of its volumes, is not in the scene any more. Register again.")

@@ -27,11 +27,12 @@ class SceneEdit:
         return node
 
     def addDisplayNode(self, node) -> None:
-        """The default display node of `node`, if it has none."""
+        """The default display node of `node`, a node that `add` has made."""
+        # Some have it already: the Markups module's logic makes one for each node that comes into the scene.
         if node.GetDisplayNode() is None:
             node.CreateDefaultDisplayNodes()
-            display = node.GetDisplayNode()
-            self._undo.append(lambda: self._scene.RemoveNode(display))
+        display = node.GetDisplayNode()
+        self._undo.append(lambda: self._scene.RemoveNode(display))
 
     def keep(self, node) -> None:
         """Remember content, attributes and references of a node that is about to be overwritten."""

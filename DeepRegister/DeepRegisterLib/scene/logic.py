@@ -15,6 +15,7 @@ from .cohort import PairResult, SequenceResult, checkPairs, registerFrames, runP
 from .reports import writeReport
 from .request import Request, requestFromNodes
 from .results import RegistrationNodes, insertResult
+from .using import Using
 
 
 class RunningRegistration:
@@ -58,7 +59,7 @@ class RunningRegistration:
         return self._nodes
 
 
-class RegistrationLogic:
+class RegistrationLogic(Using):
     """Registers volumes of the scene through a worker process that is kept for the next run.
 
         nodes = RegistrationLogic().register(fixedNode, movingNode, model="deformable")

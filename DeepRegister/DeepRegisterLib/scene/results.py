@@ -9,7 +9,7 @@ from deepregister.result import Registration
 
 from .edit import SceneEdit
 from .grids import NodeTransform, linearPart, nodeTransform
-from .hierarchy import placeBeside
+from .hierarchy import placeBeside, placeInStudy
 from .parents import checkOutput, putUnder
 from .provenance import INVERSE, REGISTERED, record
 from .request import Request
@@ -78,7 +78,7 @@ def insertResult(request: Request, registration: Registration) -> RegistrationNo
             setVolume(registeredNode, registered)
             edit.addDisplayNode(registeredNode)
             copyDisplay(movingNode, registeredNode)
-            placeBeside(registeredNode, movingNode, edit)
+            placeInStudy(registeredNode, fixedNode, movingNode, edit)
 
         inverseNode = None
         if inverse is not None:

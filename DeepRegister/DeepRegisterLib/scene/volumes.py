@@ -96,6 +96,27 @@ def placedInWorld(
     )
 
 
+def resampledOnto(node, geometry: Geometry, further: vtk.vtkAbstractTransform | None = None) -> Volume:
+    """A volume node as it lies in the world, on another grid: labels by the nearest voxel, images linearly.
+
+    Args:
+        node: a scalar or label map volume node.
+        geometry: the grid, LPS mm.
+        further: where the volume goes on to from its place in the world (RAS); None leaves it there.
+
+    Raises:
+        InputError: as `voxels`.
+    """
+    toWorld = vtk.vtkGeneralTransform()
+    toWorld.PostMultiply()
+    for transform in (transformToFrame(node), further):
+        if transform is not None:
+            toWorld.Concatenate(transform)
+    labels = bool(node.IsA("vtkMRMLLabelMapVolumeNode"))
+    data = _resampled(voxels(node), _indexToLocal(node), toWorld, geometry, labels)
+    return Volume(data, geometry, node.GetName())
+
+
 def voxels(node) -> np.ndarray:
     """The voxels (k, j, i) of a scalar volume node, shared with it.
 
