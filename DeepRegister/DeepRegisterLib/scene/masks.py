@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import slicer
 import vtk
@@ -68,6 +70,23 @@ def _labelsFromNode(node, frame, role: str) -> tuple[Volume, tuple[str, ...]]:
 
 def _shownSegments(node, role: str) -> tuple[np.ndarray, np.ndarray]:
     """Voxels (k, j, i), 1 to n in each shown segment, and the matrix from their indices to the node's LPS mm."""
+    checkSegments(node, role)
+    segmentation, display = node.GetSegmentation(), node.GetDisplayNode()
+    segments = [segmentation.GetNthSegmentID(index) for index in range(segmentation.GetNumberOfSegments())]
+    shown = [segment for segment in segments if display is None or display.GetSegmentVisibility(segment)]
+    if not shown:
+        raise InputError(
+            f"No segment of {node.GetName()} is shown. Show the segments that make up the {role}, or leave it out."
+        )
+    return segmentVoxels(node, shown, role)
+
+
+def checkSegments(node, role: str) -> None:
+    """Refuse a segmentation without voxels.
+
+    Raises:
+        InputError: it has no segment, or none as a binary label map.
+    """
     segmentation = node.GetSegmentation()
     binary = slicer.vtkSegmentationConverter.GetBinaryLabelmapRepresentationName()
     if not segmentation.GetNumberOfSegments() or not segmentation.ContainsRepresentation(binary):
@@ -75,19 +94,20 @@ def _shownSegments(node, role: str) -> tuple[np.ndarray, np.ndarray]:
             f"The segmentation {node.GetName()} has no binary label map. Create that representation in Slicer's "
             f"Segmentations module, or leave the {role} out."
         )
-    shown = vtk.vtkStringArray()
-    display = node.GetDisplayNode()
-    for index in range(segmentation.GetNumberOfSegments()):
-        segment = segmentation.GetNthSegmentID(index)
-        if display is None or display.GetSegmentVisibility(segment):
-            shown.InsertNextValue(segment)
-    if not shown.GetNumberOfValues():
-        raise InputError(
-            f"No segment of {node.GetName()} is shown. Show the segments that make up the {role}, or leave it out."
-        )
+
+
+def segmentVoxels(node, segments: Sequence[str], role: str) -> tuple[np.ndarray, np.ndarray]:
+    """Voxels (k, j, i), 1 to n in segments given by their identifiers, the later on top, and as `_shownSegments`.
+
+    Raises:
+        InputError: there is not one voxel in them; `role` says in the message what they are for.
+    """
+    identifiers = vtk.vtkStringArray()
+    for segment in segments:
+        identifiers.InsertNextValue(segment)
     image = slicer.vtkOrientedImageData()
     union = slicer.vtkSegmentation.EXTENT_UNION_OF_SEGMENTS
-    if not node.GenerateMergedLabelmapForAllSegments(image, union, None, shown) or min(image.GetDimensions()) < 1:
+    if not node.GenerateMergedLabelmapForAllSegments(image, union, None, identifiers) or min(image.GetDimensions()) < 1:
         raise InputError(f"The {role} {node.GetName()} is empty. Fill it, or leave it out.")
     matrix = vtk.vtkMatrix4x4()
     image.GetImageToWorldMatrix(matrix)
