@@ -208,6 +208,22 @@ class EngineClient:
         inputs = {"transform": transform, "fixed": fixed, "inverse": inverse, "structures": list(structures)}
         return self._hand_over("inspect", inputs)
 
+    def write(self, kind: str, path: str | os.PathLike, **arguments: Any) -> Job:
+        """Hand the writing of a "page" or a "dicom" series to the worker; see `paperwork.write`.
+
+        Args:
+            kind: what to write.
+            path: the page's file, or the series' folder.
+            arguments: the other arguments of `page.write_page` or `dicomseries.write_dicom_series`.
+
+        Raises:
+            WorkerError, FileError: as `submit`.
+        """
+        place = {"page": "path", "dicom": "folder"}[kind]
+        # The worker runs in a folder of its own.
+        arguments[place] = str(Path(path).absolute())
+        return self._hand_over("write", {"kind": kind, "arguments": arguments})
+
     def shutdown(self) -> None:
         """End the worker, in the middle of a run too; that run is then cancelled. The next run starts a new worker."""
         with self._lock:

@@ -8,6 +8,7 @@ Requests
     {"request": "hello", "protocol": 1, "folder": PATH}    first; PATH is the client's private folder
     {"request": "register", "job": N, "folder": PATH, "inputs": {...}}    inputs: the arguments of `register`, packed
     {"request": "inspect", "job": N, "folder": PATH, "inputs": {...}}     inputs: the arguments of `inspect`, packed
+    {"request": "write", "job": N, "folder": PATH, "inputs": {...}}       inputs: the arguments of `write`, packed
     {"request": "cancel", "job": N}    any job but one that waits or runs: no effect
     {"request": "shutdown"}            the same as end of file: the worker ends at once, even while it computes,
                                        and removes the private folder
@@ -17,7 +18,7 @@ Events
     {"event": "devices", "torch": V, "devices": [{"name", "title", "memory_bytes"}, ...], "problem": null}
                                        once torch is loaded; without it torch is null and problem says why
     {"event": "progress", "job": N, "stage", "fraction", "message", "seconds_left"}
-    {"event": "result", "job": N, "value": {...}}            packed: a registration, or what `inspect` returned
+    {"event": "result", "job": N, "value": {...}}            packed: what `register`, `inspect` or `write` gave
     {"event": "error", "job": N, "kind": CLASS, "message"}  ends the job; CLASS is a name in `deepregister.errors`
     {"event": "error", "job": null, ...}                    a line that could not be understood; the worker goes on
 

@@ -116,7 +116,7 @@ class Worker:
         self._waiting.add(job["job"])
         self._work.put(job)
 
-    _on_inspect = _on_register
+    _on_inspect = _on_write = _on_register
 
     def _on_cancel(self, request: dict[str, Any]) -> None:
         if request["job"] in self._waiting:
@@ -136,7 +136,8 @@ class Worker:
             return job in self._cancelled
 
         try:
-            compute = _load_inspection() if request["request"] == "inspect" else self._register or _load_engine()
+            load = _WITHOUT_TORCH.get(request["request"])
+            compute = load() if load is not None else self._register or _load_engine()
             if cancelled():
                 raise Cancelled()
             inputs = unpack(request["inputs"], folder)
@@ -212,6 +213,15 @@ def _load_inspection() -> Callable[..., dict[str, Any]]:
     from .inspection import inspect
 
     return inspect
+
+
+def _load_writing() -> Callable[..., list[str]]:
+    from .paperwork import write
+
+    return write
+
+
+_WITHOUT_TORCH = {"inspect": _load_inspection, "write": _load_writing}
 
 
 def _find_devices() -> Devices:
