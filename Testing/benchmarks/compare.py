@@ -38,31 +38,34 @@ class Method:
     Attributes:
         title: in the table.
         script: of a peer, under peers/; None for DeepRegister.
-        model, quality: of DeepRegister.
+        model, quality, refine: of DeepRegister.
         needs_affine: whether it starts from DeepRegister's affine.
     """
 
     title: str
     script: str | None = None
     model: str = ""
-    quality: str = ""
+    quality: str = "balanced"
+    refine: bool | None = None
     needs_affine: bool = False
 
 
 # What each anatomy's own models are compared on.
-LEARNED = {"voxelmorph": "hippocampus", "voxelmorph-refined": "hippocampus", "voxelmorph-labels": "hippocampus"}
+LEARNED = dict.fromkeys(("voxelmorph", "voxelmorph-refined", "voxelmorph-labels", "pyramid"), "hippocampus")
 METHODS = {
-    "affine": Method("DeepRegister affine", model="affine", quality="balanced"),
+    "affine": Method("DeepRegister affine", model="affine"),
     "fast": Method("DeepRegister deformable, fast", model="deformable", quality="fast"),
-    "balanced": Method("DeepRegister deformable, balanced", model="deformable", quality="balanced"),
+    "balanced": Method("DeepRegister deformable, balanced", model="deformable"),
     "accurate": Method("DeepRegister deformable, accurate", model="deformable", quality="accurate"),
-    "voxelmorph": Method("DeepRegister voxelmorph-hippocampus", model="voxelmorph-hippocampus", quality="fast"),
+    "voxelmorph": Method("DeepRegister voxelmorph-hippocampus", model="voxelmorph-hippocampus", refine=False),
     "voxelmorph-refined": Method(
-        "DeepRegister voxelmorph-hippocampus, refined", model="voxelmorph-hippocampus", quality="balanced"
+        "DeepRegister voxelmorph-hippocampus, refined", model="voxelmorph-hippocampus", refine=True
     ),
     "voxelmorph-labels": Method(
-        "DeepRegister voxelmorph-hippocampus-labels", model="voxelmorph-hippocampus-labels", quality="fast"
+        "DeepRegister voxelmorph-hippocampus-labels", model="voxelmorph-hippocampus-labels", refine=False
     ),
+    "pyramid": Method("DeepRegister pyramid-hippocampus", model="pyramid-hippocampus", refine=False),
+    "auto": Method("DeepRegister auto", model="auto"),
     "greedy": Method("greedy, own affine", "greedy"),
     "greedy-ours": Method("greedy, our affine", "greedy", needs_affine=True),
     "ants": Method("ANTs SyN, own affine", "ants_syn"),
@@ -140,16 +143,17 @@ def _job(pair: BenchmarkPair, folder: Path) -> dict:
 
 def _ours(method: Method, pairs: list[BenchmarkPair]) -> tuple[list, list]:
     """DeepRegister in this process; seconds from the files to transform, inverse and measures."""
-    from deepregister import register
+    from deepregister import Settings, register
     from deepregister.models.registry import find_model
 
+    settings = Settings(model=method.model, quality=method.quality, refine=method.refine, device="cpu")
     found, reports = [], []
     for pair in pairs:
         started = time.perf_counter()
-        result = register(pair.fixed, pair.moving, method.model, quality=method.quality, device="cpu")
+        result = register(pair.fixed, pair.moving, settings=settings)
         found.append(result.transform)
         reports.append({"seconds": time.perf_counter() - started, "stages": dict(result.seconds)})
-        if find_model(method.model).learned:
+        if find_model(result.settings.model).learned and method.model != "auto":
             reports[-1]["network_seconds"] = result.seconds["deform"]
     return found, reports
 

@@ -173,7 +173,7 @@ def rendered_pair(data: Path, number: int) -> tuple[Side, Side]:
 
 def hippocampus_pair(data: Path, number: int) -> tuple[Side, Side]:
     """Two crops of those that may be developed on."""
-    pair = hippocampi(data, 20, held_out=False)[number]
+    pair = hippocampi(data, 20, slice(160))[number]
     return labelled(pair.fixed, pair.moving, pair.fixed_labels, pair.moving_labels)
 
 

@@ -56,13 +56,15 @@ def brains(data: Path, count: int | None = None) -> list[BenchmarkPair]:
     ][:count]
 
 
-def hippocampi(data: Path, count: int | None = 100, held_out: bool = True) -> list[BenchmarkPair]:
-    """Fixed random pairs of hippocampus crops with 2 labels: of the last 40, or of the first 160 to develop on."""
+def hippocampi(data: Path, count: int, subjects: slice, held_out: bool = False) -> list[BenchmarkPair]:
+    """Fixed random pairs of some of the hippocampus crops, with 2 labels.
+
+    The recipes train on the first 144 subjects and are validated on the next 16; the last 40 are held out.
+    """
     folder = data / "hippocampus"
-    names = sorted(path.name for path in (folder / "images").glob("*.nii.gz"))
-    names = names[160:] if held_out else names[:160]
+    names = sorted(path.name for path in (folder / "images").glob("*.nii.gz"))[subjects]
     rng = np.random.default_rng(2018)
-    pairs = [rng.choice(len(names), 2, replace=False) for _ in range(count or 100)]
+    pairs = [rng.choice(len(names), 2, replace=False) for _ in range(count)]
     return [
         BenchmarkPair(
             f"hippocampus {names[f][12:15]}<-{names[m][12:15]}",
@@ -130,8 +132,9 @@ DATASETS = {
     "brains": brains,
     "brains-development": lambda data, count=None: brains(data)[: min(count or 3, 3)],
     "brain-renders-development": rendered,
-    "hippocampus": hippocampi,
-    "hippocampus-development": lambda data, count=None: hippocampi(data, count or 30, held_out=False),
+    "hippocampus": lambda data, count=None: hippocampi(data, count or 100, slice(160, None), held_out=True),
+    "hippocampus-development": lambda data, count=None: hippocampi(data, count or 30, slice(160)),
+    "hippocampus-validation": lambda data, count=None: hippocampi(data, count or 30, slice(144, 160)),
     "lung": lung,
     "liver": liver,
 }
