@@ -77,7 +77,7 @@ class DeepRegisterWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         """Called by Slicer when the module is opened for the first time."""
         super().setup()
         self.logic = DeepRegisterLogic()
-        self.panel = RegistrationPanel(self.logic, self.resourcePath("UI/DeepRegister.ui"))
+        self.panel = RegistrationPanel(self.logic, self.resourcePath("UI"))
         self.layout.addWidget(self.panel)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartCloseEvent, self.onSceneStartClose)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndCloseEvent, self.onSceneEndClose)

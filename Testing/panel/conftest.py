@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from driving import choosePair
 from headless_slicer import HeadlessSlicer
 from qt_host.host import Host
 
@@ -56,3 +57,10 @@ def pair(scene, module):
     from DeepRegisterLib.selftest import SHIFT_RAS_MM, addPhantom
 
     return addPhantom("Before surgery", np.zeros(3)), addPhantom("After surgery", SHIFT_RAS_MM)
+
+
+@pytest.fixture
+def ready(panel, pair):
+    """The panel with the pair chosen, and the quickest way to register it."""
+    choosePair(panel, pair)
+    return panel

@@ -1,253 +1,107 @@
-"""The panel as the user sees it: choose, run with the real worker, cancel, errors, closing the scene."""
+"""The panel as a whole: two runs, closing and loading scenes, reloading the module, what it leaves behind."""
 
+import contextlib
 import os
-import signal
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
 
 import pytest
 import slicer
-from deepregister.errors import DeepRegisterError
-from deepregister.models.registry import list_models
 from DeepRegisterLib.scene.parameters import Parameters
+from driving import choosePair, load, register, saved, startLong
 
 
-def choose(selector, value):
-    selector.currentIndex = selector.findData(value)
+def childrenOf(process):
+    """The processes that a process has started and that have not ended."""
+    found = set()
+    for status in Path("/proc").glob("[0-9]*/status"):
+        with contextlib.suppress(OSError):
+            lines = dict(line.split(":\t", 1) for line in status.read_text().splitlines() if ":\t" in line)
+            if int(lines["PPid"]) == process and not lines["State"].startswith("Z"):
+                found.add(int(status.parent.name))
+    return found
 
 
-def composites():
-    return slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode")
-
-
-@pytest.fixture
-def ready(panel, pair):
-    """The panel with the pair chosen, and the quickest way to register it."""
-    panel.ui.fixedSelector.setCurrentNode(pair[0])
-    panel.ui.movingSelector.setCurrentNode(pair[1])
-    choose(panel.ui.modelSelector, "rigid")
-    choose(panel.ui.qualitySelector, "fast")
-    return panel
-
-
-def test_without_volumes_it_says_what_is_missing(panel):
-    assert not panel.ui.runButton.enabled
-    assert panel.ui.statusLabel.text == "Choose a fixed and a moving volume."
-    assert not panel.ui.resultButton.visible
-    assert panel.ui.advancedButton.collapsed
-
-
-def test_models_are_those_of_the_registry_with_their_summaries(panel):
-    selector = panel.ui.modelSelector
-    listed = [(selector.itemData(row), selector.itemText(row)) for row in range(selector.count)]
-    marks = {True: " (experimental)", False: ""}
-    assert listed == [
-        ("auto", "Automatic"),
-        *((card.name, card.title + marks[card.experimental]) for card in list_models()),
-    ]
-    for card in list_models():
-        choose(selector, card.name)
-        assert panel.ui.modelSummary.text == card.summary
-
-
-def test_experimental_models_are_offered_only_on_request(monkeypatch, qt_host, module):
-    from dataclasses import replace
-
-    tried = replace(list_models()[0], name="trial", title="Trial", experimental=True)
-    monkeypatch.setattr(module.DeepRegisterLogic, "models", lambda self: [*list_models(), tried])
-    widget = qt_host.open(module)
-    try:
-        ui = widget.panel.ui
-        row = ui.modelSelector.findData("trial")
-        assert ui.modelSelector.itemText(row) == "Trial (experimental)"
-        assert ui.modelSelector.view().isRowHidden(row)
-        ui.experimentalCheckBox.checked = True
-        assert not any(ui.modelSelector.view().isRowHidden(n) for n in range(ui.modelSelector.count))
-    finally:
-        qt_host.close(widget)
-
-
-def test_every_parameter_has_a_widget(panel):
-    assert panel.binding.names == set(Parameters.names()) - {"resultTransform"}
-
-
-def test_every_selector_gets_the_scene(panel, scene):
-    selectors = [widget for widget in vars(panel.ui).values() if hasattr(widget, "noneEnabled")]
-    assert len(selectors) == 8
-    assert all(selector.mrmlScene() is scene for selector in selectors)
-
-
-def test_the_first_two_volumes_are_chosen_on_entering(qt_host, widget, pair):
-    qt_host.leave(widget)
-    qt_host.enter(widget)
-    assert (widget.panel.ui.fixedSelector.currentNode(), widget.panel.ui.movingSelector.currentNode()) == pair
-    assert widget.panel.ui.runButton.enabled
-
-
-def test_one_volume_cannot_be_both(ready, pair):
-    assert ready.ui.runButton.enabled
-    ready.ui.movingSelector.setCurrentNode(pair[0])
-    assert not ready.ui.runButton.enabled
-    assert "same" in ready.ui.statusLabel.text
-
-
-def test_choices_go_to_the_parameter_node_and_come_from_it(ready, scene, pair):
-    parameters = Parameters.ofScene(scene)
-    assert (parameters.fixedVolume, parameters.movingVolume) == pair
-    assert (parameters.model, parameters.quality) == ("rigid", "fast")
-    ready.ui.inverseCheckBox.checked = True
-    assert parameters.createInverse
-
-    parameters.quality = "accurate"
-    parameters.createRegisteredVolume = False
-    parameters.movingVolume = None
-    assert ready.ui.qualitySelector.currentText == "Accurate"
-    assert not ready.ui.registeredCheckBox.checked
-    assert ready.ui.movingSelector.currentNode() is None
-    assert not ready.ui.runButton.enabled
-
-
-def test_left_it_does_not_follow_and_entered_it_does(qt_host, widget, ready, scene):
-    qt_host.leave(widget)
-    Parameters.ofScene(scene).quality = "accurate"
-    assert ready.ui.qualitySelector.currentText == "Fast"
-    qt_host.enter(widget)
-    assert ready.ui.qualitySelector.currentText == "Accurate"
-
-
-def test_runs_and_shows_and_runs_again_in_the_same_worker(qt_host, widget, ready, pair):
-    fixed, moving = pair
-    views = composites()
-    views[0].SetBackgroundVolumeID(moving.GetID())
-    seen = []
-    ready.ui.progressBar.connect("valueChanged(int)", seen.append)
-    ready.ui.runButton.click()
-    assert ready.running
-    assert ready.ui.runButton.text == "Cancel"
-    assert ready.ui.progressBar.visible
-    assert not ready.ui.volumesButton.enabled
-    qt_host.wait(lambda: not ready.running)
-
-    assert not ready.ui.errorFrame.visible, ready.ui.errorLabel.text
-    assert not ready.ui.progressBar.visible
-    assert ready.ui.runButton.text == "Register"
-    assert ready.ui.volumesButton.enabled
-    # The last value is the bar's reset after the run.
-    assert len(seen) > 3
-    assert seen[:-1] == sorted(seen[:-1])
-    transform = moving.GetParentTransformNode()
-    text = ready.ui.resultLabel.text
-    assert f"<b>{transform.GetName()}</b> maps the moving volume <b>After surgery</b>" in text
-    assert "onto the fixed volume <b>Before surgery</b>" in text
-    assert "Similarity" in text
-
-    layers = {(view.GetBackgroundVolumeID(), view.GetForegroundVolumeID()) for view in views}
-    assert layers == {(fixed.GetID(), moving.GetID())}
-    assert {view.GetForegroundOpacity() for view in views} == {0.5}
-    ready.ui.blendSlider.value = 80
-    assert {view.GetForegroundOpacity() for view in views} == {0.8}
-    ready.ui.restoreViewsButton.click()
-    assert views[0].GetBackgroundVolumeID() == moving.GetID()
-    assert views[0].GetForegroundVolumeID() is None
-
-    # Again, with the user in another module meanwhile.
-    worker = ready.logic.client.pid
-    ready.ui.transformSelector.setCurrentNode(transform)
-    ready.ui.runButton.click()
-    qt_host.leave(widget)
-    qt_host.wait(lambda: not ready.running)
-    assert views[0].GetForegroundVolumeID() is None
-    qt_host.enter(widget)
-    assert not ready.ui.errorFrame.visible, ready.ui.errorLabel.text
-    assert ready.ui.resultButton.visible
-    assert ready.ui.runButton.enabled
-    assert ready.logic.client.pid == worker
-    assert moving.GetParentTransformNode() is transform
-
-    # A volume that is gone cannot be shown.
-    slicer.mrmlScene.RemoveNode(fixed)
-    ready.ui.blendSlider.value = 20
-    assert views[0].GetForegroundVolumeID() is None
-
-
-def test_cancel_changes_nothing(qt_host, ready, scene):
-    choose(ready.ui.modelSelector, "deformable")
-    choose(ready.ui.qualitySelector, "accurate")
-    nodes = scene.GetNumberOfNodes()
-    ready.ui.runButton.click()
-    qt_host.wait(lambda: ready.ui.progressBar.value > 0)
-    ready.ui.runButton.click()
-    assert ready.ui.statusLabel.text == "Cancelling…"
-    assert not ready.ui.runButton.enabled
-    qt_host.wait(lambda: not ready.running)
-    assert ready.ui.statusLabel.text == "Cancelled: nothing was changed."
-    assert not ready.ui.errorFrame.visible
-    assert scene.GetNumberOfNodes() == nodes
-    assert ready.ui.runButton.enabled
-    assert ready.ui.runButton.text == "Register"
-
-
-def test_an_error_is_shown_unchanged(ready, pair):
-    points = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLMarkupsFiducialNode", "Landmarks")
-    points.AddControlPoint(1.0, 2.0, 3.0)
-    ready.ui.fixedLandmarksSelector.setCurrentNode(points)
-    with pytest.raises(DeepRegisterError) as raised:
-        ready.logic.start(*pair, "rigid", "fast", fixedLandmarksNode=points)
-    ready.ui.runButton.click()
-    assert not ready.running
-    assert ready.ui.errorLabel.text == str(raised.value)
-    assert ready.ui.errorFrame.visible
-    ready.ui.fixedLandmarksSelector.setCurrentNode(None)
-    assert ready.ui.runButton.enabled
-
-
-def test_a_worker_that_dies_is_reported(qt_host, ready):
-    choose(ready.ui.modelSelector, "deformable")
-    choose(ready.ui.qualitySelector, "accurate")
-    ready.ui.runButton.click()
-    qt_host.wait(lambda: ready.ui.progressBar.value > 0)
-    os.kill(ready.logic.client.pid, signal.SIGTERM)
-    qt_host.wait(lambda: not ready.running)
-    assert ready.ui.errorFrame.visible
-    assert "exit code" in ready.ui.errorLabel.text
-    assert ready.ui.runButton.enabled
+def nodesOf(scene):
+    return {scene.GetNthNode(number).GetID() for number in range(scene.GetNumberOfNodes())}
 
 
 def test_closing_the_scene_stops_the_run(qt_host, ready, scene):
-    choose(ready.ui.modelSelector, "deformable")
-    choose(ready.ui.qualitySelector, "accurate")
     # The views of Slicer have transform nodes of their own.
     transforms = scene.GetNumberOfNodesByClass("vtkMRMLTransformNode")
-    ready.ui.runButton.click()
-    qt_host.wait(lambda: ready.ui.progressBar.value > 0)
+    startLong(qt_host, ready)
     scene.Clear(0)
     qt_host.wait(lambda: not ready.running)
     assert scene.GetNumberOfNodesByClass("vtkMRMLScalarVolumeNode") == 0
     assert scene.GetNumberOfNodesByClass("vtkMRMLTransformNode") == transforms
-    assert not ready.ui.errorFrame.visible, ready.ui.errorLabel.text
-    assert not ready.ui.resultButton.visible
-    assert not ready.ui.runButton.enabled
-    assert ready.binding.parameters.fixedVolume is None
+    assert not ready.run.ui.errorFrame.visible, ready.run.ui.errorLabel.text
+    assert not ready.result.ui.resultButton.visible
+    assert not ready.run.ui.runButton.enabled
+    assert ready.choose.binding.parameters.fixedVolume is None
 
 
-def test_a_saved_scene_brings_the_choices_back(ready, scene, pair):
-    # The other way round than the panel itself would choose them.
-    ready.ui.fixedSelector.setCurrentNode(pair[1])
-    ready.ui.movingSelector.setCurrentNode(pair[0])
-    choose(ready.ui.qualitySelector, "accurate")
-    ready.ui.registeredCheckBox.checked = False
-    scene.SetSaveToXMLString(1)
-    scene.Commit()
-    saved = scene.GetSceneXMLString()
+def test_after_a_closed_scene_the_next_one_is_registered(qt_host, module, ready, scene):
+    from DeepRegisterLib.selftest import SHIFT_RAS_MM, addPhantom
+
+    startLong(qt_host, ready)
     scene.Clear(0)
-    assert ready.ui.movingSelector.currentNode() is None
+    again = addPhantom("Fixed", 0 * SHIFT_RAS_MM), addPhantom("Moving", SHIFT_RAS_MM)
+    qt_host.wait(lambda: not ready.running)
+    choosePair(ready, again)
+    register(qt_host, ready)
+    assert ready.current.movingNode is again[1]
 
-    scene.SetLoadFromXMLString(1)
-    scene.SetSceneXMLString(saved)
-    scene.Import()
-    assert ready.ui.fixedSelector.currentNode().GetName() == "After surgery"
-    assert ready.ui.movingSelector.currentNode().GetName() == "Before surgery"
-    assert ready.ui.modelSelector.currentText == "Rigid"
-    assert ready.ui.qualitySelector.currentText == "Accurate"
-    assert not ready.ui.registeredCheckBox.checked
+
+def test_a_loaded_scene_has_its_result(qt_host, ready, scene, pair, tmp_path):
+    register(qt_host, ready)
+    for node in (*pair, ready.current.registeredVolumeNode, ready.current.transformNode):
+        node.AddDefaultStorageNode()
+        storage = node.GetStorageNode()
+        kind = "h5" if node.IsA("vtkMRMLTransformNode") else "nrrd"
+        storage.SetFileName(str(tmp_path / f"{node.GetID()}.{kind}"))
+        assert storage.WriteData(node)
+    before = ready.result.ui.resultLabel.text
+    text = saved(scene)
+    scene.Clear(0)
+    assert ready.current is None
+    assert not ready.result.ui.resultButton.visible
+    load(scene, text)
+    assert ready.current.movingNode.GetName() == "After surgery"
+    assert ready.current.registration is None
+    assert ready.result.ui.resultButton.visible
+    assert ready.result.ui.resultLabel.text == before
+
+
+def test_a_result_whose_nodes_are_removed_is_spoken_of_no_longer(qt_host, ready, scene):
+    register(qt_host, ready)
+    scene.RemoveNode(ready.current.transformNode)
+    assert ready.current is None
+    assert not ready.result.ui.resultButton.visible
+
+
+def test_the_module_can_be_reloaded_during_a_run(qt_host, module, pair, scene):
+    """What Slicer's Reload button does: clean up, load the file again, make a new widget in the old one's place."""
+    opened = qt_host.open(module)
+    try:
+        choosePair(opened.panel, pair)
+        startLong(qt_host, opened.panel)
+        worker, old = opened.panel.logic.client.pid, opened.panel
+        opened = qt_host.reload(opened)
+        assert opened.panel is not old
+        with pytest.raises(ProcessLookupError):
+            os.kill(worker, 0)
+        assert opened.panel.choose.ui.fixedSelector.currentNode() is pair[0]
+        assert opened.panel.choose.ui.modelSelector.currentText.strip().startswith("Deformable")
+        choosePair(opened.panel, pair)
+        register(qt_host, opened.panel)
+        assert pair[1].GetParentTransformNode() is opened.panel.current.transformNode
+        # The old panel has let go of the scene.
+        scene.RemoveNode(pair[0])
+        assert opened.panel.current is None
+    finally:
+        qt_host.close(opened)
 
 
 def test_closing_the_panel_ends_the_worker(qt_host, module, pair):
@@ -257,3 +111,112 @@ def test_closing_the_panel_ends_the_worker(qt_host, module, pair):
     qt_host.close(opened)
     with pytest.raises(ProcessLookupError):
         os.kill(worker, 0)
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="processes are counted in /proc")
+def test_ten_starts_and_cancels_leave_nothing(qt_host, module, pair, scene, monkeypatch, tmp_path):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    processes = childrenOf(os.getpid())
+    opened = qt_host.open(module)
+    panel = opened.panel
+    try:
+        choosePair(panel, pair, "deformable", "accurate")
+        nodes, workers = nodesOf(scene), set()
+        for cycle in range(10):
+            panel.run.ui.runButton.click()
+            # In every state: before the worker has answered, while it loads, and while it computes.
+            if cycle % 3:
+                qt_host.wait(lambda: panel.logic.client.pid is not None)
+            if cycle % 3 == 2:
+                qt_host.wait(lambda: panel.run.ui.progressBar.value > 0)
+            panel.run.ui.runButton.click()
+            qt_host.wait(lambda: not panel.running)
+            assert panel.run.ui.statusLabel.text == "Cancelled: nothing was changed."
+            workers.add(panel.logic.client.pid)
+        assert nodesOf(scene) == nodes
+        assert len(workers) == 1
+        assert len(childrenOf(os.getpid()) - processes) == 1
+        (folder,) = tmp_path.iterdir()
+        # What the runs were handed is gone, too.
+        assert [*folder.iterdir()] == []
+    finally:
+        qt_host.close(opened)
+    assert childrenOf(os.getpid()) <= processes
+    assert [*tmp_path.iterdir()] == []
+    assert nodesOf(scene) == nodes
+
+
+def test_a_second_run_loads_the_weights_no_second_time(qt_host, module, pair, monkeypatch, tmp_path):
+    """The model's weights are damaged after the first run: the second one does not read them."""
+    from toymodels import toy_model
+
+    models = tmp_path / "DeepRegister" / "models"
+    toy_model(models / "toy", spacing_mm=6.0)
+    for variable in ("XDG_DATA_HOME", "LOCALAPPDATA"):
+        monkeypatch.setenv(variable, str(tmp_path))
+    if sys.platform == "darwin":
+        pytest.skip("the folder of a user's models is not named by a variable there")
+    opened = qt_host.open(module)
+    try:
+        choosePair(opened.panel, pair, "toy")
+        register(qt_host, opened.panel)
+        worker = opened.panel.logic.client.pid
+        weights = models / "toy" / "weights.safetensors"
+        times = weights.stat()
+        weights.write_bytes(b"\0" * times.st_size)
+        os.utime(weights, ns=(times.st_atime_ns, times.st_mtime_ns))
+        register(qt_host, opened.panel)
+        assert opened.panel.logic.client.pid == worker
+        assert opened.panel.current.settings.model == "toy"
+    finally:
+        qt_host.close(opened)
+
+
+NO_TORCH = """
+import sys
+from pathlib import Path
+import numpy as np
+from headless_slicer import HeadlessSlicer
+from qt_host.host import Host
+host, headless = Host(), HeadlessSlicer()
+views = [headless.addSliceView(name) for name in ("Red", "Yellow", "Green")]
+module = host.load(Path(sys.argv[1]))
+def loaded():
+    return sorted(name for name in sys.modules if name.partition(".")[0] in ("torch", "torchvision", "monai"))
+assert not loaded(), loaded()
+from DeepRegisterLib.selftest import SHIFT_RAS_MM, addPhantom
+pair = addPhantom("Fixed", np.zeros(3)), addPhantom("Moving", SHIFT_RAS_MM)
+widget = host.open(module)
+assert not loaded(), loaded()
+from driving import choosePair, register
+choosePair(widget.panel, pair)
+widget.panel.choose.ui.detailsButton.click()
+register(host, widget.panel)
+assert widget.panel.current is not None
+assert not loaded(), loaded()
+host.close(widget)
+print("no torch")
+"""
+
+
+def test_torch_stays_out_of_the_panels_process():
+    testing = Path(__file__).resolve().parents[1]
+    paths = [testing, testing / "panel", testing.parent / "DeepRegister"]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, paths)), "QT_QPA_PLATFORM": "offscreen"}
+    run = subprocess.run(
+        [sys.executable, "-c", NO_TORCH, str(testing.parent / "DeepRegister" / "DeepRegister.py")],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.stdout.endswith("no torch\n"), run.stderr
+
+
+def test_the_console_finds_what_the_panel_did(qt_host, ready, pair):
+    register(qt_host, ready)
+    again = ready.logic.register(
+        *pair, settings=ready.current.settings, outputTransformNode=ready.current.transformNode
+    )
+    assert again.transformNode is ready.current.transformNode
+    assert Parameters.ofScene(slicer.mrmlScene).resultTransform is ready.current.transformNode

@@ -1,8 +1,12 @@
 """What the panel says about time, measures and direction."""
 
+import types
+
 import pytest
 from deepregister import Progress
 from deepregister.confidence import Confidence
+from deepregister.page.verdict import judge
+from deepregister.progress import STAGES
 from DeepRegisterLib.panel import words
 
 
@@ -46,19 +50,36 @@ def test_rows_are_those_that_were_measured():
     assert words.measureRows({"folded_fraction": 0.00123}) == [("Folded voxels", "0.12 %")]
 
 
-def test_low_confidence_comes_first_with_a_sign_and_words():
-    low = Confidence(0.2, ("Covers only 8% <of it>.",))
-    text = words.resultText("f", "m", "T", [], confidence=low)
-    assert text.startswith("<p><b>⚠ Low confidence (0.20): a person must look")
-    assert "<p>Covers only 8% &lt;of it&gt;.</p><p><b>T</b> maps" in text
-    reserved = words.resultText("f", "m", "T", [], confidence=Confidence(0.8, ("A reservation.",)))
-    assert reserved.startswith("<p>A reservation.</p>")
-    assert words.resultText("f", "m", "T", [], confidence=Confidence()) == words.resultText("f", "m", "T", [])
+def judged(**entries):
+    values = {"measures": {}, "confidence": Confidence(), "warnings": (), "inputs": {}}
+    return judge(types.SimpleNamespace(**(values | entries)))
 
 
-def test_result_text_is_safe_for_any_name():
-    text = words.resultText("<fixed>", "a & b", "T", [("x", "1 mm")], ["note"], ["careful"])
+def test_the_verdict_comes_first_with_its_reasons():
+    low = judged(confidence=Confidence(0.2, ("Covers only 8% <of it>.",)))
+    text = words.resultText("f", "m", "T", [], low)
+    assert text.startswith("<p><b>⚠ Low confidence.</b> A person must look")
+    assert "<ul><li>Covers only 8% &lt;of it&gt;.</li></ul><p><b>T</b> maps" in text
+    reserved = words.verdictText(judged(confidence=Confidence(0.8, ("A reservation.",))))
+    assert reserved.startswith("<p><b>● Good, with reservations.</b>")
+    assert words.verdictText(judged()).startswith("<p><b>✔ Good.</b>")
+    assert words.verdictText(judged(confidence=Confidence(0.01, ("Nothing fits.",)))).startswith("<p><b>✖ Failed.</b>")
+    assert "⚠ Folded in places" in words.verdictText(judged(measures={"folded_fraction": 0.01}))
+
+
+def test_result_text_is_safe_for_any_name_and_says_nothing_twice():
+    verdict = judged(warnings=("careful",), measures={"similarity_before": 0.2, "similarity_after": 0.5})
+    text = words.resultText("<fixed>", "a & b", "T", [("x", "1 mm")], verdict, ["note", "careful", "note"])
     assert "&lt;fixed&gt;" in text
     assert "a &amp; b" in text
-    assert "<p>note</p>" in text
-    assert "<p>⚠ careful</p>" in text
+    assert text.count("<p>note</p>") == 1
+    assert text.count("careful") == 1
+
+
+def test_stages_and_cards():
+    assert words.stagesText([]) == ""
+    assert words.stagesText(["prepare", "align", "deform"]) == "Prepare › Align › <b>Bend</b>"
+    assert {*words._STAGES} == {*STAGES}
+    card = words.cardText([("For", "a <b>\nsecond"), ("Size", "")])
+    assert "a &lt;b&gt;<br>second" in card
+    assert "Size" not in card

@@ -65,6 +65,7 @@ class Host:
         widget = getattr(module, f"{name}Widget")(parent)
         parent._python = widget
         getattr(slicer.modules, name.lower())._widget = parent
+        setattr(slicer.modules, f"{name}Widget", widget)
         widget.setup()
         self.enter(widget)
         parent.show()
@@ -81,10 +82,21 @@ class Host:
         widget.parent._entered = False
         widget.exit()
 
+    def reload(self, widget):
+        """What Slicer's Reload button does, by Slicer's own function. Returns the new widget, on show as the old one.
+
+        As in Slicer it loads the module file alone again: the packages beside it stay as they are.
+        """
+        slicer.util.reloadScriptedModule(widget.moduleName)
+        self.pump()
+        self.check()
+        return widget.parent.self()
+
     def close(self, widget):
-        """What Slicer does when it ends or reloads the module."""
+        """What Slicer does when it ends."""
         self.leave(widget)
         widget.cleanup()
+        delattr(slicer.modules, f"{widget.moduleName}Widget")
         widget.parent.close()
         self.pump()
 

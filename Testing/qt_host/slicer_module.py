@@ -62,6 +62,12 @@ class qSlicerScriptedLoadableModuleWidget(qMRMLWidget):
     def self(self):
         return self._python
 
+    def reload(self):
+        module = sys.modules[type(self._python).__module__]
+        self._python = getattr(module, type(self._python).__name__)(self)
+        setattr(slicer.modules, type(self._python).__name__, self._python)
+        self._python.setup()
+
 
 class FileManager:
     """`slicer.app.coreIOManager()` for transforms, so that the real `slicer.util.saveNode` and `loadTransform` run."""
@@ -112,6 +118,9 @@ class Application(PythonQt, QtWidgets.QWidget):
 
     def topLevelWidgets(self) -> list:
         return []
+
+    def clipboard(self):
+        return QtWidgets.QApplication.clipboard()
 
     def processEvents(self):
         QtWidgets.QApplication.processEvents()

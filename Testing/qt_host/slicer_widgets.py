@@ -33,6 +33,7 @@ class ctkCollapsibleButton(PythonQt, QtWidgets.QAbstractButton):
     """A headed section whose contents a click on the head hides."""
 
     _sealed = True
+    _signals: ClassVar = {"contentsCollapsed(bool)": "_contents_collapsed"}
     _contents_collapsed = Signal(bool, name="contentsCollapsed")
 
     def __init__(self, *arguments):

@@ -36,6 +36,21 @@ def test_it_names_what_the_registration_made(volumes):
     assert current.alive
 
 
+def test_it_knows_what_shows_the_moving_volume_on_the_fixed_one(volumes):
+    both = CurrentResult.of(insert(volumes))
+    assert both.shownVolumeNode is volumes[1]
+    assert both.notes == (f"Moving is shown under {both.transformNode.GetName()}.",)
+    volumes[1].SetAndObserveTransformNodeID(None)
+    assert both.shownVolumeNode is both.registeredVolumeNode
+
+    aside = CurrentResult.of(insert(volumes, applyTransform=False))
+    assert volumes[1].GetParentTransformNode() is None
+    assert aside.shownVolumeNode is aside.registeredVolumeNode
+    assert aside.notes == ("Moving was left where it is.",)
+    nothing = CurrentResult.of(insert(volumes, applyTransform=False, createRegisteredVolume=False))
+    assert nothing.shownVolumeNode is None
+
+
 def test_it_notices_what_is_removed(scene, volumes):
     current = CurrentResult.of(insert(volumes))
     scene.RemoveNode(current.registeredVolumeNode)

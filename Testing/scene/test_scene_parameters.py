@@ -1,19 +1,77 @@
 """Typed parameters over a real parameter node, kept with the scene."""
 
+import inspect
+
 import pytest
 import slicer
+from deepregister import Settings
+from deepregister.errors import InputError
+from DeepRegisterLib.scene.logic import RegistrationLogic
 from DeepRegisterLib.scene.parameters import MODULE, Parameters
 from scenery import PAIRS, addLinear, addVolume, rotated, texture
 
-NODES = ("fixedVolume", "movingVolume", "fixedMask", "movingMask", "fixedLandmarks", "movingLandmarks")
+NODES = (
+    "fixedVolume",
+    "movingVolume",
+    "fixedMask",
+    "movingMask",
+    "slidingRegions",
+    "fixedLandmarks",
+    "movingLandmarks",
+)
+# What is not a node, with another value than the one it begins with.
+CHOICES = {
+    "model": 'my "own" model; 100 % é <b>',
+    "quality": "fast",
+    "device": "cuda:1",
+    "output": "volume",
+    "createInverse": True,
+    "similarity": "mind",
+    "fieldSpacingMm": 2.3,
+    "landmarkSigmaMm": 0.1,
+    "refinement": "no",
+}
 TRANSFORMS = ("initialTransform", "outputTransform", "resultTransform")
 
 
 def test_defaults(scene):
     parameters = Parameters.ofScene(scene)
     assert all(getattr(parameters, name) is None for name in NODES + TRANSFORMS)
-    assert (parameters.model, parameters.quality, parameters.device) == ("auto", "balanced", "auto")
-    assert (parameters.createRegisteredVolume, parameters.createInverse) == (True, False)
+    assert parameters.settings() == Settings()
+    assert parameters.output == "both"
+    options = parameters.options()
+    assert options.pop("settings") == Settings()
+    assert {name for name, value in options.items() if value} == {"createRegisteredVolume", "applyTransform"}
+
+
+def test_choices_become_what_the_logic_takes(scene):
+    parameters = fill(scene)
+    options = parameters.options()
+    assert options["settings"] == Settings(
+        model=CHOICES["model"],
+        quality="fast",
+        device="cuda:1",
+        similarity="mind",
+        field_spacing_mm=2.3,
+        refine=False,
+        landmark_sigma_mm=0.1,
+    )
+    assert options["regionsNode"] is parameters.slidingRegions
+    assert (options["createRegisteredVolume"], options["applyTransform"]) == (True, False)
+    parameters.output = "transform"
+    assert parameters.options()["createRegisteredVolume"] is False
+    assert set(options) <= set(inspect.signature(RegistrationLogic.start).parameters)
+
+
+@pytest.mark.parametrize("text", ["much", "", "nan"])
+def test_what_is_no_number_does_no_harm(scene, text):
+    parameters = Parameters.ofScene(scene)
+    parameters.node.SetParameter("landmarkSigmaMm", text)
+    if text == "nan":
+        with pytest.raises(InputError, match="landmark_sigma_mm"):
+            parameters.settings()
+    else:
+        assert parameters.landmarkSigmaMm == 1.0
 
 
 def test_the_node_is_the_one_that_scripted_modules_find(scene):
@@ -30,11 +88,8 @@ def fill(scene):
     transforms = {name: addLinear(scene, rotated(5), name) for name in TRANSFORMS}
     for name, node in {**volumes, **transforms}.items():
         setattr(parameters, name, node)
-    parameters.model = 'my "own" model; 100 % é <b>'
-    parameters.quality = "fast"
-    parameters.device = "cuda:1"
-    parameters.createRegisteredVolume = False
-    parameters.createInverse = True
+    for name, value in CHOICES.items():
+        setattr(parameters, name, value)
     return parameters
 
 
@@ -81,9 +136,7 @@ def test_saved_with_the_scene(scene, tmp_path, close):
     parameters = Parameters.ofScene(again)
     for name in NODES + TRANSFORMS:
         assert getattr(parameters, name).GetName() == name
-    assert parameters.model == 'my "own" model; 100 % é <b>'
-    assert (parameters.quality, parameters.device) == ("fast", "cuda:1")
-    assert (parameters.createRegisteredVolume, parameters.createInverse) == (False, True)
+    assert {name: getattr(parameters, name) for name in CHOICES} == CHOICES
     again.Clear(1)
 
 

@@ -58,6 +58,8 @@ class Binding:
             widget.connect("currentNodeChanged(vtkMRMLNode*)", lambda node: self._store(name, node))
         elif hasattr(widget, "checked"):
             widget.connect("toggled(bool)", lambda checked: self._store(name, checked))
+        elif hasattr(widget, "decimals"):
+            widget.connect("valueChanged(double)", lambda value: self._store(name, value))
         else:
             widget.connect("currentIndexChanged(int)", lambda index: self._store(name, widget.itemData(index)))
 
@@ -79,6 +81,8 @@ class Binding:
                     widget.setCurrentNode(value)
                 elif hasattr(widget, "checked"):
                     widget.checked = value
+                elif hasattr(widget, "decimals"):
+                    widget.value = value
                 else:
                     widget.currentIndex = max(0, widget.findData(value))
         finally:

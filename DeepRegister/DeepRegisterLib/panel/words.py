@@ -2,12 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import Any
 
 from deepregister import Progress
-from deepregister.confidence import Confidence
+from deepregister.page.verdict import Verdict
+
+from .i18n import _
+
+# Seen before they are read; a screen reader has words for them.
+_SIGNS = {"failed": "✖", "folded": "⚠", "low": "⚠", "good": "✔"}
+# In plain words, in the order of the engine's `STAGES`.
+_STAGES = {
+    "prepare": "Prepare",
+    "align": "Align",
+    "deform": "Bend",
+    "refine": "Refine",
+    "inverse": "Invert",
+    "measure": "Measure",
+    "write": "Write",
+}
 
 
 def timeLeft(seconds: float | None) -> str:
@@ -15,10 +30,10 @@ def timeLeft(seconds: float | None) -> str:
     if seconds is None:
         return ""
     if seconds < 5:
-        return "a few seconds left"
+        return _("a few seconds left")
     if seconds < 90:
-        return f"about {max(5, 5 * round(seconds / 5))} s left"
-    return f"about {round(seconds / 60)} min left"
+        return _("about {count} s left").format(count=max(5, 5 * round(seconds / 5)))
+    return _("about {count} min left").format(count=round(seconds / 60))
 
 
 def progressLine(progress: Progress) -> str:
@@ -45,27 +60,27 @@ def measureRows(measures: Mapping[str, Any]) -> list[tuple[str, str]]:
         if None not in values:
             rows.append((name, template.format(*values)))
 
-    row("Similarity (0 to 1)", "{:.2f} → {:.2f}", "similarity_before", "similarity_after")
-    row("Landmark error", "{:.1f} → {:.1f} mm", "tre_before_mean_mm", "tre_after_mean_mm")
-    row("Displacement", "{:.1f} mm, at most {:.1f} mm", "displacement_mean_mm", "displacement_max_mm")
+    row(_("Similarity (0 to 1)"), "{:.2f} → {:.2f}", "similarity_before", "similarity_after")
+    row(_("Landmark error"), "{:.1f} → {:.1f} mm", "tre_before_mean_mm", "tre_after_mean_mm")
+    row(_("Displacement"), _("{:.1f} mm, at most {:.1f} mm"), "displacement_mean_mm", "displacement_max_mm")
     folded = measures.get("folded_fraction")
     if folded is not None:
-        rows.append(("Folded voxels", "none" if folded == 0 else f"{100 * folded:.2g} %"))
-    row("Local volume change", "× {:.2f} to × {:.2f}", "jacobian_min", "jacobian_max")
+        rows.append((_("Folded voxels"), _("none") if folded == 0 else f"{100 * folded:.2g} %"))
+    row(_("Local volume change"), "× {:.2f} to × {:.2f}", "jacobian_min", "jacobian_max")
     largest = measures.get("inverse_error_max_mm")
     if largest is not None:
         # A linear transform's inverse is exact but for rounding, which is no number to show.
-        rows.append(("Inverse error", f"at most {largest:.2f} mm" if largest >= 0.005 else "below 0.01 mm"))
+        value = _("at most {length} mm").format(length=f"{largest:.2f}") if largest >= 0.005 else _("below 0.01 mm")
+        rows.append((_("Inverse error"), value))
     return rows
 
 
-def doubts(confidence: Confidence | None) -> str:
-    """What speaks against a result as rich text, with a sign and bold words where it is too much; empty if nothing."""
-    if confidence is None or not confidence.reasons:
-        return ""
-    first, *others = (escape(sentence) for sentence in confidence.sentences)
-    heading = f"<b>⚠ {first}</b>" if confidence.low else first
-    return f"<p>{heading}</p>" + "".join(f"<p>{sentence}</p>" for sentence in others)
+def verdictText(verdict: Verdict) -> str:
+    """The verdict as rich text: a sign and bold words first, what follows from it, then what speaks against it."""
+    sign = _SIGNS[verdict.level] if not (verdict.level == "good" and verdict.against) else "●"
+    heading = f"<p><b>{sign} {escape(_(verdict.headline))}.</b> {escape(_(verdict.advice))}</p>"
+    reasons = "".join(f"<li>{escape(reason)}</li>" for reason in verdict.against)
+    return heading + (f"<ul>{reasons}</ul>" if reasons else "")
 
 
 def resultText(
@@ -73,19 +88,40 @@ def resultText(
     movingName: str,
     transformName: str,
     rows: Iterable[tuple[str, str]],
+    verdict: Verdict,
     notes: Iterable[str] = (),
-    warnings: Iterable[str] = (),
-    confidence: Confidence | None = None,
 ) -> str:
-    """The result as rich text: low confidence first, which way the transform works, the measures, what else to know."""
-    direction = (
-        f"<b>{escape(transformName)}</b> maps the moving volume <b>{escape(movingName)}</b> "
-        f"onto the fixed volume <b>{escape(fixedName)}</b>."
+    """The result as rich text: the verdict first, which way the transform works, the measures, what else to know."""
+    direction = _("{transform} maps the moving volume {moving} onto the fixed volume {fixed}.").format(
+        transform=f"<b>{escape(transformName)}</b>",
+        moving=f"<b>{escape(movingName)}</b>",
+        fixed=f"<b>{escape(fixedName)}</b>",
     )
     cells = "".join(
         f"<tr><td>{escape(name)}&nbsp;&nbsp;</td><td><b>{escape(value).replace(' ', '&nbsp;')}</b></td></tr>"
         for name, value in rows
     )
     table = f"<table>{cells}</table>" if cells else ""
-    sentences = [escape(note) for note in notes] + [f"⚠ {escape(warning)}" for warning in warnings]
-    return f"{doubts(confidence)}<p>{direction}</p>{table}" + "".join(f"<p>{sentence}</p>" for sentence in sentences)
+    said = (*verdict.against, *verdict.in_favour)
+    sentences = [escape(note) for note in (*notes, *verdict.notes) if note not in said]
+    return (
+        verdictText(verdict)
+        + f"<p>{direction}</p>{table}"
+        + "".join(f"<p>{sentence}</p>" for sentence in dict.fromkeys(sentences))
+    )
+
+
+def cardText(entries: Iterable[tuple[str, str]]) -> str:
+    """The card of a model as rich text: a row for each entry that says something."""
+    rows = "".join(
+        f"<tr><td><b>{escape(title)}</b>&nbsp;&nbsp;</td><td>{escape(text).replace(chr(10), '<br>')}</td></tr>"
+        for title, text in entries
+        if text
+    )
+    return f'<table cellspacing="4">{rows}</table>'
+
+
+def stagesText(stages: Sequence[str]) -> str:
+    """The steps of a run so far as rich text, the one under way in bold."""
+    names = [escape(_(_STAGES.get(stage, stage))) for stage in stages]
+    return " › ".join([*names[:-1], f"<b>{names[-1]}</b>"]) if names else ""

@@ -8,10 +8,13 @@ from typing import Any
 
 from deepregister import Settings
 from deepregister.errors import InputError
+from deepregister.confidence import Confidence
+from deepregister.page.verdict import Verdict, judge
 from deepregister.result import Registration
 
 from .parameters import Parameters
-from .provenance import INVERSE, REGISTERED, recordedSettings, recordedSummary
+from .parents import parentChain
+from .provenance import INVERSE, REGISTERED, recordedNotes, recordedSettings, recordedSummary
 from .results import RegistrationNodes
 
 
@@ -59,6 +62,46 @@ class CurrentResult:
         if fixedNode is None or movingNode is None:
             return None
         return cls(transformNode, fixedNode, movingNode, settings, recordedSummary(transformNode) or {}, registration)
+
+    @property
+    def measures(self) -> Mapping[str, Any]:
+        """Quality measures by name."""
+        return self.summary.get("measures", {})
+
+    @property
+    def confidence(self) -> Confidence:
+        """How far it may be trusted, and why not further."""
+        return Confidence.from_dict(self.summary.get("confidence", Confidence().to_dict()))
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What the engine warned of, sentences."""
+        return tuple(self.summary.get("warnings", ()))
+
+    @property
+    def inputs(self) -> Mapping[str, Any]:
+        """What was registered: names, geometries, options that are not settings."""
+        return self.summary.get("inputs", {})
+
+    @property
+    def verdict(self) -> Verdict:
+        """The verdict in plain words, as the report has it."""
+        return judge(self)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the user was told about the run, sentences: see `RegistrationNodes.notes`."""
+        return recordedNotes(self.transformNode)
+
+    @property
+    def shownVolumeNode(self):
+        """What shows the moving volume on the fixed one: itself under the transform, else the registered volume.
+
+        None where the moving volume was left in its place, or was taken back to it, and no registered volume is there.
+        """
+        if self.transformNode in parentChain(self.movingNode):
+            return self.movingNode
+        return self.registeredVolumeNode
 
     @property
     def registeredVolumeNode(self):

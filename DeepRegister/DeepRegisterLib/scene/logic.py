@@ -3,60 +3,18 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Callable, Iterable
 
 from deepregister import Progress, Settings
-from deepregister.client import EngineClient, Job
-from deepregister.doctor.process import diagnose
+from deepregister.client import EngineClient
+from deepregister.doctor.process import Diagnosis, diagnose
 from deepregister.models.registry import list_models
 
-from .cohort import PairResult, SequenceResult, checkPairs, registerFrames, runPairs
-from .reports import writeReport
-from .request import Request, requestFromNodes
-from .results import RegistrationNodes, insertResult
+from .cohort import PairResult, checkPairs, runPairs
+from .request import requestFromNodes
+from .results import RegistrationNodes
+from .running import RunningRegistration
 from .using import Using
-
-
-class RunningRegistration:
-    """A registration that computes in the worker process. Made by `RegistrationLogic.start`.
-
-    The scene is not touched before `finish`, and only if the engine finished well.
-    """
-
-    def __init__(self, request: Request, job: Job):
-        self._request = request
-        self._job = job
-        self._nodes: RegistrationNodes | None = None
-
-    def poll(self) -> list[Progress]:
-        """The reports that have come since the last call; does not wait."""
-        return self._job.poll()
-
-    @property
-    def done(self) -> bool:
-        """Whether the engine has ended, well or not: time to call `finish`."""
-        return self._job.done
-
-    def cancel(self) -> None:
-        """Ask the worker to stop; returns at once. `finish` then raises `Cancelled`."""
-        self._job.cancel()
-
-    def finish(self, progress: Callable[[Progress], None] | None = None) -> RegistrationNodes:
-        """Put the result into the scene, waiting for it if need be.
-
-        Args:
-            progress: called with each report while waiting; what it raises cancels the run.
-
-        Raises:
-            DeepRegisterError: what the engine raised, `Cancelled`, `WorkerError`, or why the result could not be
-                inserted. The scene is then as it was before.
-        """
-        if self._nodes is None:
-            registration = self._job.wait(progress)
-            self._nodes = insertResult(self._request, registration)
-            logging.info(self._nodes.message)
-        return self._nodes
 
 
 class RegistrationLogic(Using):
@@ -89,6 +47,7 @@ class RegistrationLogic(Using):
         movingLandmarksNode=None,
         outputTransformNode=None,
         createRegisteredVolume: bool = True,
+        applyTransform: bool = True,
         createInverse: bool = False,
         settings: Settings | None = None,
         progress: Callable[[Progress], None] | None = None,
@@ -108,12 +67,13 @@ class RegistrationLogic(Using):
             fixedLandmarksNode: point list; its points pair with those of `movingLandmarksNode` in their order.
             outputTransformNode: transform to overwrite; None makes a new one.
             createRegisteredVolume: also make a volume "<moving> registered" on the fixed volume's grid.
+            applyTransform: put the moving volume under the transform, so that it is shown on the fixed one.
             createInverse: also make a transform of the engine's inverse.
             settings: all settings in one value, instead of model, quality and device.
             progress: called with each report; what it raises cancels the run.
 
         Returns:
-            The nodes that were made. The moving volume is shown under the transform.
+            The nodes that were made.
 
         Raises:
             DeepRegisterError: the text says what was wrong and what to do; the scene is as it was before.
@@ -132,6 +92,7 @@ class RegistrationLogic(Using):
             movingLandmarksNode=movingLandmarksNode,
             outputTransformNode=outputTransformNode,
             createRegisteredVolume=createRegisteredVolume,
+            applyTransform=applyTransform,
             createInverse=createInverse,
             settings=settings,
         )
@@ -153,6 +114,7 @@ class RegistrationLogic(Using):
         movingLandmarksNode=None,
         outputTransformNode=None,
         createRegisteredVolume: bool = True,
+        applyTransform: bool = True,
         createInverse: bool = False,
         settings: Settings | None = None,
     ) -> RunningRegistration:
@@ -173,6 +135,7 @@ class RegistrationLogic(Using):
             movingLandmarksNode=movingLandmarksNode,
             outputTransformNode=outputTransformNode,
             createRegisteredVolume=createRegisteredVolume,
+            applyTransform=applyTransform,
             createInverse=createInverse,
         )
         job = self.client.submit(
@@ -219,58 +182,17 @@ class RegistrationLogic(Using):
         options = {"settings": settings, "createRegisteredVolume": createRegisteredVolume}
         return runPairs(pairs, lambda *pair: self.start(*pair, **options), progress, cancelled)
 
-    def registerSequence(
-        self,
-        sequenceNode,
-        referenceFrame: int = 0,
-        fixedNode=None,
-        model: str = "auto",
-        quality: str = "balanced",
-        device: str = "auto",
-        *,
-        settings: Settings | None = None,
-        progress: Callable[[Progress], None] | None = None,
-        cancelled: Callable[[], bool] | None = None,
-    ) -> SequenceResult:
-        """Register every frame of a sequence to one of them; a frame that fails does not stop the others.
-
-        Where a sequence browser shows the frames, they are shown under their transforms from then on.
-
-        Args:
-            sequenceNode: of volumes.
-            referenceFrame: number, from 0, of the frame that stays.
-            fixedNode: a volume to register all frames to instead.
-            model, quality, device, settings: as in `register`, for all frames.
-            progress: called with the state of the whole; what it raises ends the run and nothing is changed.
-            cancelled: True ends the run with `Cancelled`, and nothing is changed.
-
-        Returns:
-            A new sequence of transforms with the frames' index values, and what became of each frame.
-
-        Raises:
-            DeepRegisterError: the frames cannot be registered, or all failed; the scene is as it was before.
-        """
-        settings = settings or Settings(model=model, quality=quality, device=device)
-        return registerFrames(self.client, sequenceNode, settings, referenceFrame, fixedNode, progress, cancelled)
-
-    def writeReport(self, result: RegistrationNodes, path: str | os.PathLike) -> None:
-        """Write the report page of a registration: one .html file with slices, maps, numbers and the verdict.
-
-        Args:
-            result: what `register` returned; its volumes must lie where they were.
-            path: the .html file.
-
-        Raises:
-            DeepRegisterError: the page cannot be written; the text says why and what to do.
-        """
-        writeReport(result, path)
-
     @property
     def client(self) -> EngineClient:
         """The client of the worker process."""
         if self._client is None:
             self._client = EngineClient(log=logging.debug)
         return self._client
+
+    @property
+    def workerLog(self) -> str:
+        """The last lines that the worker process logged, also after its end; empty if none was started."""
+        return self._client.log_text if self._client is not None else ""
 
     def models(self) -> list:
         """The cards of the model types that there are."""
@@ -288,6 +210,14 @@ class RegistrationLogic(Using):
             WorkerError: no Python can be started.
         """
         return diagnose(offline)
+
+    def startDiagnosis(self, offline: bool = False) -> Diagnosis:
+        """Start what `diagnose` does and return at once; ask `done`, then take its `text`.
+
+        Raises:
+            WorkerError: no Python can be started.
+        """
+        return Diagnosis(offline)
 
     def close(self) -> None:
         """End the worker process, if there is one; a run that computes is cancelled. A later run starts another."""

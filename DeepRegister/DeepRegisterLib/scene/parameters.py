@@ -5,6 +5,10 @@ The node is a plain `vtkMRMLScriptedModuleNode`, the one that `ScriptedLoadableM
 
 from __future__ import annotations
 
+from typing import Any
+
+from deepregister import Settings
+
 MODULE = "DeepRegister"
 
 
@@ -53,17 +57,44 @@ class _Flag:
         parameters.node.SetParameter(self.name, "true" if value else "false")
 
 
+class _Number:
+    def __init__(self, default: float):
+        self.default = default
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name = name
+
+    def __get__(self, parameters: Parameters, owner: type):
+        if parameters is None:
+            return self
+        # What another program, or a person, has written there may be anything.
+        try:
+            return float(parameters.node.GetParameter(self.name) or self.default)
+        except ValueError:
+            return self.default
+
+    def __set__(self, parameters: Parameters, value: float) -> None:
+        parameters.node.SetParameter(self.name, repr(float(value)))
+
+
+# Words for what comes out, and for whether the field of a learned model is refined (as `Settings.refine`).
+OUTPUTS = ("both", "transform", "volume")
+REFINEMENTS = {"auto": None, "yes": True, "no": False}
+
+
 class Parameters:
     """The module's parameters. Two objects over one node always agree: all values live in the node.
 
     The name of each property is the name of the parameter, or the role of the node reference, on the node.
     `resultTransform` is no choice but what came of them: the transform of the last registration; see `CurrentResult`.
+    `output` is one of `OUTPUTS`, `refinement` of `REFINEMENTS`; a `fieldSpacingMm` of 0 leaves it to the quality.
     """
 
     fixedVolume = _NodeReference()
     movingVolume = _NodeReference()
     fixedMask = _NodeReference()
     movingMask = _NodeReference()
+    slidingRegions = _NodeReference()
     fixedLandmarks = _NodeReference()
     movingLandmarks = _NodeReference()
     initialTransform = _NodeReference()
@@ -72,8 +103,12 @@ class Parameters:
     model = _Text("auto")
     quality = _Text("balanced")
     device = _Text("auto")
-    createRegisteredVolume = _Flag(True)
+    output = _Text("both")
     createInverse = _Flag(False)
+    similarity = _Text("auto")
+    fieldSpacingMm = _Number(0.0)
+    landmarkSigmaMm = _Number(1.0)
+    refinement = _Text("auto")
 
     def __init__(self, node):
         self.node = node
@@ -95,4 +130,42 @@ class Parameters:
     @classmethod
     def names(cls) -> tuple[str, ...]:
         """The names of all parameters."""
-        return tuple(name for name, value in vars(cls).items() if isinstance(value, (_NodeReference, _Text, _Flag)))
+        return tuple(
+            name for name, value in vars(cls).items() if isinstance(value, (_NodeReference, _Text, _Flag, _Number))
+        )
+
+    def settings(self) -> Settings:
+        """The settings that these choices stand for.
+
+        Raises:
+            InputError: a value that no setting can have, as a scene from elsewhere may hold.
+        """
+        return Settings(
+            model=self.model,
+            quality=self.quality,
+            device=self.device,
+            similarity=self.similarity,
+            field_spacing_mm=self.fieldSpacingMm or None,
+            refine=REFINEMENTS.get(self.refinement),
+            landmark_sigma_mm=self.landmarkSigmaMm,
+        )
+
+    def options(self) -> dict[str, Any]:
+        """All choices but the two volumes, as `RegistrationLogic.register` and `start` take them.
+
+        Raises:
+            InputError: as `settings`.
+        """
+        return {
+            "settings": self.settings(),
+            "fixedMaskNode": self.fixedMask,
+            "movingMaskNode": self.movingMask,
+            "regionsNode": self.slidingRegions,
+            "initialTransformNode": self.initialTransform,
+            "fixedLandmarksNode": self.fixedLandmarks,
+            "movingLandmarksNode": self.movingLandmarks,
+            "outputTransformNode": self.outputTransform,
+            "createRegisteredVolume": self.output != "transform",
+            "applyTransform": self.output != "volume",
+            "createInverse": self.createInverse,
+        }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from typing import Any
 
 from deepregister import Settings
@@ -31,6 +32,16 @@ def record(node, registration: Registration, fixedNode, movingNode) -> None:
     }
     for name, value in values.items():
         node.SetAttribute(_PREFIX + name, value)
+
+
+def recordNotes(node, notes: Iterable[str]) -> None:
+    """Note the sentences that the user was told about the run."""
+    node.SetAttribute(_PREFIX + "Notes", json.dumps(list(notes)))
+
+
+def recordedNotes(node) -> tuple[str, ...]:
+    """What `recordNotes` noted."""
+    return tuple(json.loads(node.GetAttribute(_PREFIX + "Notes") or "[]"))
 
 
 def recordedSettings(node) -> Settings | None:

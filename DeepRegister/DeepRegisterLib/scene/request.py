@@ -32,6 +32,7 @@ class Request:
     movingNode: object
     outputTransformNode: object | None
     createRegisteredVolume: bool
+    applyTransform: bool
     createInverse: bool
     fixed: Volume
     moving: Volume
@@ -71,6 +72,7 @@ def requestFromNodes(
     movingLandmarksNode=None,
     outputTransformNode=None,
     createRegisteredVolume: bool = True,
+    applyTransform: bool = True,
     createInverse: bool = False,
 ) -> Request:
     """Check the nodes of a registration and read them into engine values. The scene is not changed.
@@ -119,6 +121,7 @@ def requestFromNodes(
         movingNode,
         outputTransformNode,
         createRegisteredVolume,
+        applyTransform,
         createInverse,
         fixed,
         moving,

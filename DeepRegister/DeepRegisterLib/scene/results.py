@@ -11,7 +11,7 @@ from .edit import SceneEdit
 from .grids import NodeTransform, linearPart, nodeTransform
 from .hierarchy import placeBeside, placeInStudy
 from .parents import checkOutput, putUnder
-from .provenance import INVERSE, REGISTERED, record
+from .provenance import INVERSE, REGISTERED, record, recordNotes
 from .request import Request
 from .transforms import setNodeTransform
 from .volumes import copyDisplay, setVolume
@@ -67,7 +67,11 @@ def insertResult(request: Request, registration: Registration) -> RegistrationNo
             edit.keep(transformNode)
         _fill(transformNode, forward)
         record(transformNode, registration, fixedNode, movingNode)
-        place = putUnder(movingNode, transformNode, edit)
+        place = (
+            putUnder(movingNode, transformNode, edit)
+            if request.applyTransform
+            else f"{movingNode.GetName()} was left where it is."
+        )
 
         registeredNode = None
         if registered is not None:
@@ -96,6 +100,7 @@ def insertResult(request: Request, registration: Registration) -> RegistrationNo
     )
     doubts = registration.confidence.sentences
     notes = (*doubts, place, *request.notes, *registration.warnings)
+    recordNotes(transformNode, notes)
     # Whoever reads one sentence only must read this one.
     message = " ".join((*doubts, summary, *notes[len(doubts) :]))
     return RegistrationNodes(transformNode, registeredNode, inverseNode, registration, message, notes)

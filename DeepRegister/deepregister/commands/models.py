@@ -53,16 +53,17 @@ def rows(cards: Sequence[Card]) -> list[tuple[str, str, str]]:
 
 def card_text(card: Card) -> str:
     """All that a card says, as people read it."""
-    entries = [(title, text) for title, text in _entries(card) if text]
-    width = max(len(title) for title, _ in entries) + 2
+    said = [(title, text) for title, text in entries(card) if text]
+    width = max(len(title) for title, _ in said) + 2
     blocks = [f"{card.title} ({card.name}){', experimental' if card.experimental else ''}", ""]
-    for title, text in entries:
+    for title, text in said:
         lines = [part for line in text.splitlines() for part in textwrap.wrap(line, CARD_WIDTH - width)]
         blocks += [f"{title if n == 0 else '':{width}}{line}" for n, line in enumerate(lines)]
     return "\n".join(blocks)
 
 
-def _entries(card: Card) -> Iterator[tuple[str, str]]:
+def entries(card: Card) -> Iterator[tuple[str, str]]:
+    """All entries of a card by a title in plain words; a text is empty where the card says nothing."""
     yield "For", f"{card.summary} {card.intended}".strip()
     yield "Family", card.family
     yield "Architecture", card.architecture

@@ -7,6 +7,8 @@ import json
 import os
 import signal
 import subprocess
+import tempfile
+import time
 from dataclasses import dataclass
 from typing import Any
 
@@ -54,22 +56,88 @@ def run_probe(name: str, *arguments: str, seconds: float = PROBE_SECONDS) -> Out
     return Outcome(values, f"Its process ended with {names.get(done.returncode, done.returncode)}. {last}")
 
 
+class Diagnosis:
+    """`deepregister doctor` in a process of its own, for a caller that must not wait for it.
+
+    Args:
+        offline: also show how to install everything from a folder, without a network.
+
+    Raises:
+        WorkerError: no Python can be started.
+    """
+
+    def __init__(self, offline: bool = False):
+        self._command = [*engine_command("deepregister"), "doctor", *["--offline"] * offline]
+        # Files rather than pipes: nobody has to read along for the process to go on. They live as long as it does.
+        self._said, self._complained = (tempfile.TemporaryFile() for _ in range(2))  # noqa: SIM115
+        self._late = time.monotonic() + DOCTOR_SECONDS
+        try:
+            self._process = subprocess.Popen(
+                self._command,
+                stdin=subprocess.DEVNULL,
+                stdout=self._said,
+                stderr=self._complained,
+                # Ended as a whole: the doctor has processes of its own, and under Slicer there is a launcher above it.
+                start_new_session=os.name == "posix",
+                **_surroundings(),
+            )
+        except OSError as error:
+            self._close()
+            raise WorkerError(f"The doctor cannot run: {error}. {self._by_hand}") from error
+
+    @property
+    def done(self) -> bool:
+        """Whether it has ended, or has taken too long; does not wait."""
+        return self._process.poll() is not None or time.monotonic() > self._late
+
+    def text(self) -> str:
+        """What the doctor printed. Waits for its end, some seconds.
+
+        Raises:
+            WorkerError: it did not end well, or not in time.
+        """
+        try:
+            code = self._process.wait(max(0.0, self._late - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            self.end()
+            raise WorkerError(f"The doctor did not end within {DOCTOR_SECONDS:.0f} s. {self._by_hand}") from None
+        said, complained = (self._read(file) for file in (self._said, self._complained))
+        self._close()
+        if not said:
+            raise WorkerError(f"{' '.join(self._command)} ended with {code} and said:\n{complained or 'nothing'}")
+        return said
+
+    def end(self) -> None:
+        """End it, if it has not ended. Safe to call again."""
+        if self._process.poll() is None:
+            with contextlib.suppress(OSError):
+                if os.name == "posix":
+                    os.killpg(self._process.pid, KILL)
+                else:
+                    self._process.kill()
+            self._process.wait()
+        self._close()
+
+    @property
+    def _by_hand(self) -> str:
+        return f"Type in a terminal: {' '.join(self._command)}"
+
+    def _close(self) -> None:
+        self._said.close()
+        self._complained.close()
+
+    def _read(self, file) -> str:
+        file.seek(0)
+        return file.read().decode("utf-8", "replace").strip()
+
+
 def diagnose(offline: bool = False) -> str:
     """What `deepregister doctor` prints, from a process of its own; waits for it, some seconds.
 
     Raises:
         WorkerError: no Python can be started, or the doctor did not end well.
     """
-    command = [*engine_command("deepregister"), "doctor", *["--offline"] * offline]
-    try:
-        done = _run(command, DOCTOR_SECONDS)
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise WorkerError(f"The doctor cannot run: {error}. Type in a terminal: {' '.join(command)}") from error
-    text = done.stdout.decode("utf-8", "replace").strip()
-    if not text:
-        said = done.stderr.decode("utf-8", "replace").strip()
-        raise WorkerError(f"{' '.join(command)} ended with {done.returncode} and said:\n{said or 'nothing'}")
-    return text
+    return Diagnosis(offline).text()
 
 
 def _run(command: list[str], seconds: float) -> subprocess.CompletedProcess:
@@ -77,12 +145,19 @@ def _run(command: list[str], seconds: float) -> subprocess.CompletedProcess:
         command,
         stdin=subprocess.DEVNULL,
         capture_output=True,
-        env=worker_environment({}),
-        cwd=ENGINE_FOLDER,
         timeout=seconds,
-        creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
         check=False,
+        **_surroundings(),
     )
+
+
+def _surroundings() -> dict[str, Any]:
+    """Where a module of the engine runs, for `subprocess`."""
+    return {
+        "env": worker_environment({}),
+        "cwd": ENGINE_FOLDER,
+        "creationflags": getattr(subprocess, "CREATE_NO_WINDOW", 0),
+    }
 
 
 def _values(output: bytes | None) -> dict[str, Any]:
