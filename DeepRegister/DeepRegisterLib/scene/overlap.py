@@ -80,6 +80,11 @@ def structuresFromNodes(fixedNode, movingNode=None, frame=None) -> tuple[list[St
     Raises:
         InputError: a node that is neither or is empty, one node given twice, or no name in common.
     """
+    if fixedNode is None:
+        raise InputError(
+            f"Only {movingNode.GetName()}, the segmentation of the moving volume, was given. Choose one of the fixed "
+            "volume too: structures are looked at where they lie there."
+        )
     if fixedNode is movingNode:
         raise InputError(
             f"{fixedNode.GetName()} was given as the segmentation of both volumes. Choose one for each of them."
