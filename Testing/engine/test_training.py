@@ -90,7 +90,7 @@ def test_the_finished_model_registers(trained):
     assert result.measures["folded_fraction"] == 0
 
 
-def test_a_model_is_measured_anew_and_its_card_alone_renewed(trained, folder, tmp_path, capsys):
+def test_a_model_is_measured_anew_and_its_card_renewed(trained, folder, tmp_path, capsys):
     out = tmp_path / "toy"
     out.mkdir()
     for name in ("card.toml", "weights.safetensors"):
@@ -102,7 +102,10 @@ def test_a_model_is_measured_anew_and_its_card_alone_renewed(trained, folder, tm
     command = ["train", str(recipe), "--data", str(folder), "--out", str(out), "--measure", "--threads", "1"]
     assert main(command) == 0
     assert "dice" in capsys.readouterr().out
-    assert (out / "card.toml").read_text(encoding="utf-8") == before
+    card = find_model("toy", tmp_path)
+    assert 0 < card.bfloat16_mm < 1
+    now = (out / "card.toml").read_text(encoding="utf-8")
+    assert now == f"bfloat16_mm = {card.bfloat16_mm}\n{before}"
     assert (out / "weights.safetensors").read_bytes() == (trained[0] / "weights.safetensors").read_bytes()
     assert {path.name for path in out.iterdir()} == FILES - {"training"}
     with pytest.raises(InputError, match="not trained by this recipe"):

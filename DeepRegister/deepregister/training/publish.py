@@ -41,7 +41,13 @@ def check_card(recipe: Recipe, name: str) -> None:
 
 
 def publish(
-    network: nn.Module, recipe: Recipe, folder: Path, training: str, figures: Mapping[str, float], finished: bool
+    network: nn.Module,
+    recipe: Recipe,
+    folder: Path,
+    training: str,
+    figures: Mapping[str, float],
+    finished: bool,
+    bfloat16_mm: float | None = None,
 ) -> None:
     """Make `folder` a model: `weights.safetensors` and the card that names their sum.
 
@@ -52,6 +58,7 @@ def publish(
         training: steps, hardware and time, in one sentence.
         figures: of the last validation.
         finished: whether the schedule came to its end; else the card says experimental.
+        bfloat16_mm: how far computing in bfloat16 moves the field, where that was measured.
 
     Raises:
         FileError: the folder cannot be written.
@@ -66,7 +73,10 @@ def publish(
     # The card comes last: a folder without one is no model yet.
     with replacing(folder / CARD) as temporary:
         digest = hashlib.sha256(content).hexdigest()
-        temporary.write_text(toml(_card(recipe, folder.name, digest, training, figures, finished)), encoding="utf-8")
+        values = _card(recipe, folder.name, digest, training, figures, finished)
+        if bfloat16_mm is not None:
+            values = {"bfloat16_mm": float(f"{bfloat16_mm:.2g}"), **values}
+        temporary.write_text(toml(values), encoding="utf-8")
 
 
 def _card(

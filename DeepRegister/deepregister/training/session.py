@@ -24,7 +24,7 @@ from .publish import CARD, check_card, publish
 from .ranks import Ranks, joined
 from .recipe import Recipe
 from .sources import Source, open_source
-from .validation import validate
+from .validation import rounding_mm, validate
 
 DATA = "data.npz"
 
@@ -118,8 +118,9 @@ def measure(
         source = _source(recipe, data, Path(folder) / DATA, ranks, watchers)
         network = load_network(card, ranks.device)
         figures, _ = validate(network, source.validation, recipe)
+        rounded = rounding_mm(network, source.validation, recipe.data.spacing_mm)
         finished = not card.experimental or bool(recipe.model.get("experimental", False))
-        publish(network, recipe, model, card.training, figures, finished)
+        publish(network, recipe, model, card.training, figures, finished, rounded)
     return figures
 
 

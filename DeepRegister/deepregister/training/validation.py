@@ -58,6 +58,20 @@ def validate(network: nn.Module, pairs: Sequence[Callable[[], Batch]], recipe: R
     return {name: float(np.mean([row[name] for row in rows if name in row])) for name in names}, look
 
 
+def rounding_mm(network: nn.Module, pairs: Sequence[Callable[[], Batch]], spacing_mm: float) -> float:
+    """How far computing in bfloat16 moves the field at most, mm, over these pairs."""
+    most = 0.0
+    with torch.inference_mode():
+        for make in pairs:
+            batch = make()
+            exact = network(batch.fixed, batch.moving)
+            with torch.autocast(batch.fixed.device.type, torch.bfloat16):
+                rounded = network(batch.fixed, batch.moving)
+            moved = lengths(rounded.fixed_to_moving.float() - exact.fixed_to_moving)
+            most = max(most, float(moved.max()) * exact.stride * spacing_mm)
+    return most
+
+
 def _figures(batch: Batch, field: Tensor, back: Tensor | None, spacing_mm: float) -> dict[str, float]:
     figures = {}
     if batch.fixed_labels is not None and batch.moving_labels is not None:
