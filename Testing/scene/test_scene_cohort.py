@@ -1,56 +1,9 @@
-"""Many registrations in the scene: pairs and sequences, failures among them, stops; through the real worker."""
+"""Many pairs of the scene registered one after the other, failures among them, stops; through the real worker."""
 
-import numpy as np
 import pytest
-import slicer
-from deepregister import Volume
-from deepregister.errors import Cancelled, InputError
-from DeepRegisterLib.scene.frame import transformedPoints
-from DeepRegisterLib.scene.volumes import setVolume
-from scenery import addVolume, centred, dump, rigid
-
-GRID = centred((30, 28, 26), (1.6, 1.6, 1.8), 9)
-SHIFTS = [(0, 0, 0), (3, -2, 1), (-2, 3, 2)]
-POINTS = GRID.points()[4:-4:4, 4:-4:4, 4:-4:4]
-
-
-def truth(number):
-    return rigid(GRID, degrees=3.0 * number, shift=SHIFTS[number])
-
-
-def image(number):
-    """The same blobs, carried by `truth(number)`: that is fixed to moving for the volume of number 0."""
-    points = (
-        truth(number).inverse().apply_to_points(GRID.points()) if number else truth(0).apply_to_points(GRID.points())
-    )
-    generator = np.random.default_rng(4)
-    values = np.zeros(GRID.shape)
-    for centre in GRID.centre + generator.uniform(-13, 13, (20, 3)):
-        widths = generator.uniform(3, 6, 3)
-        values += generator.uniform(40, 120) * np.exp(-0.5 * (((points - centre) / widths) ** 2).sum(axis=-1))
-    return Volume(values.astype(np.float32), GRID, f"frame {number}")
-
-
-def flat():
-    return Volume(np.full(GRID.shape, 7, np.float32), GRID, "flat")
-
-
-def addSequence(scene, volumes, name="cine"):
-    """A sequence of the volumes at 0, 0.5, ... s."""
-    sequence = scene.AddNewNodeByClass("vtkMRMLSequenceNode", name)
-    sequence.SetIndexName("time")
-    sequence.SetIndexUnit("s")
-    for number, volume in enumerate(volumes):
-        frame = slicer.vtkMRMLScalarVolumeNode()
-        frame.SetName(f"{name} {number}")
-        setVolume(frame, volume)
-        sequence.SetDataNodeAtValue(frame, str(number / 2))
-    return sequence
-
-
-def error(transformNode, expected):
-    seen = transformedPoints(transformNode.GetTransformFromParent(), POINTS)
-    return np.linalg.norm(seen - expected.apply_to_points(POINTS), axis=-1).max()
+from cines import error, flat, image, truth
+from deepregister.errors import InputError
+from scenery import addVolume, dump
 
 
 def test_a_pair_that_fails_does_not_stop_the_others(scene, logic):
@@ -96,72 +49,3 @@ def test_a_cohort_that_cannot_be_is_refused_as_a_whole(scene, logic):
     for words in ("pair 2: volume 1 is moved by pair 1", "pair 3: There is no moving", "pair 4: volume 0 was given"):
         assert words in str(told.value)
     assert dump(scene) == before
-
-
-def test_frames_are_registered_to_one_of_them(scene, logic):
-    sequence = addSequence(scene, [image(1), image(0), flat(), image(2)])
-    result = logic.registerSequence(sequence, referenceFrame=1, model="rigid", quality="fast")
-    transforms = result.transformSequenceNode
-    assert transforms.GetName() == "cine transforms (rigid)"
-    assert (transforms.GetIndexName(), transforms.GetIndexUnit()) == ("time", "s")
-    assert [transforms.GetNthIndexValue(n) for n in range(transforms.GetNumberOfDataNodes())] == ["0.0", "0.5", "1.5"]
-    assert error(transforms.GetDataNodeAtValue("0.0"), truth(1)) < 1
-    assert error(transforms.GetDataNodeAtValue("0.5"), truth(0)) < 1e-6
-    assert error(transforms.GetDataNodeAtValue("1.5"), truth(2)) < 1
-    assert list(result.errors) == [2] and "frame 2" in str(result.errors[2])
-    assert [registration is None for registration in result.registrations] == [False, True, True, False]
-    assert transforms.GetDataNodeClassName() == "vtkMRMLLinearTransformNode"
-
-
-def test_deformable_frames_follow_the_browser(scene, logic):
-    sequencesLogic = slicer.vtkSlicerSequencesLogic()
-    sequencesLogic.SetMRMLScene(scene)
-    browser = scene.AddNewNodeByClass("vtkMRMLSequenceBrowserNode", "browser")
-    sequence = addSequence(scene, [image(0), image(1)])
-    browser.AddSynchronizedSequenceNode(sequence)
-    shown = browser.AddProxyNode(sequence.GetNthDataNode(0), sequence, True)
-    above = scene.AddNewNodeByClass("vtkMRMLLinearTransformNode", "patient")
-    shown.SetAndObserveTransformNodeID(above.GetID())
-    result = logic.registerSequence(sequence, model="deformable", quality="fast")
-    proxy = browser.GetProxyNode(result.transformSequenceNode)
-    assert shown.GetParentTransformNode() is proxy and proxy.GetParentTransformNode() is above
-    for number in (1, 0):
-        browser.SetSelectedItemNumber(number)
-        sequencesLogic.UpdateProxyNodesFromSequences(browser)
-        expected = result.registrations[number].transform if number else truth(0)
-        assert error(proxy, expected) < 0.5
-        assert shown.GetParentTransformNode() is proxy and proxy.GetParentTransformNode() is above
-
-
-def test_frames_are_registered_to_a_volume_of_the_scene(scene, logic):
-    fixed = addVolume(scene, image(0), "planning CT")
-    sequence = addSequence(scene, [image(1), image(2)])
-    result = logic.registerSequence(sequence, fixedNode=fixed, model="rigid", quality="fast")
-    assert not result.errors and all(result.registrations)
-    assert error(result.transformSequenceNode.GetNthDataNode(1), truth(2)) < 1
-
-
-def test_a_stopped_or_failed_sequence_changes_nothing(scene, logic):
-    sequence = addSequence(scene, [image(0), image(1), image(2)])
-    unusable = addSequence(scene, [image(0), flat()], "broken")
-    before = dump(scene)
-    reports = []
-    with pytest.raises(Cancelled):
-        logic.registerSequence(
-            sequence, model="rigid", quality="fast", progress=reports.append, cancelled=lambda: len(reports) > 2
-        )
-    with pytest.raises(InputError, match="broken, frame 1"):
-        logic.registerSequence(unusable, model="rigid", quality="fast")
-    assert dump(scene) == before
-
-
-def test_what_is_no_sequence_to_register_is_refused(scene, logic):
-    volume = addVolume(scene, image(0), "CT")
-    with pytest.raises(InputError, match="CT, a "):
-        logic.registerSequence(volume)
-    with pytest.raises(InputError, match="no frame 4"):
-        logic.registerSequence(addSequence(scene, [image(0), image(1)]), referenceFrame=4)
-    with pytest.raises(InputError, match="nothing to register"):
-        logic.registerSequence(addSequence(scene, [image(0)]))
-    with pytest.raises(InputError, match="in nothing"):
-        logic.registerSequence(None)

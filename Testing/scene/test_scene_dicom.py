@@ -95,6 +95,16 @@ def test_the_registered_volume_belongs_to_the_fixed_study_and_its_files_say_so(s
     assert back.geometry.same_grid(PAIRS["oblique"][0], 1e-3)
 
 
+def test_the_worker_writes_the_same_series(scene, volumes, logic, tmp_path):
+    addToStudy(scene, volumes[0], Modality="CT")
+    node = register(*volumes)
+    files = logic.startDicomExport(node, tmp_path / "worker").finish()
+    here = logic.exportDicom(node, tmp_path / "here")
+    assert [file.name for file in files] == [file.name for file in here]
+    for ours, theirs in zip(map(pydicom.dcmread, files), map(pydicom.dcmread, here), strict=True):
+        assert ours.PatientID == theirs.PatientID == "P7" and ours.PixelData == theirs.PixelData
+
+
 def test_an_image_of_one_patient_does_not_get_the_name_of_another(scene, volumes):
     fixed, moving = volumes
     addToStudy(scene, fixed, {**PATIENT, "PatientID": "atlas", "PatientName": "Atlas"})

@@ -7,6 +7,7 @@ from deepregister import Settings
 from deepregister.errors import InputError, MissingPackageError
 from deepregister.page import write_page
 from deepregister.preparation import describe_inputs
+from DeepRegisterLib.scene.current import CurrentResult
 from DeepRegisterLib.scene.logic import RegistrationLogic
 from DeepRegisterLib.scene.request import requestFromNodes
 from DeepRegisterLib.scene.results import insertResult
@@ -38,6 +39,19 @@ def test_the_page_shows_the_volumes_as_the_engine_saw_them(scene, tmp_path, plac
     text = (tmp_path / "scene.html").read_text(encoding="utf-8")
     assert text == (tmp_path / "engine.html").read_text(encoding="utf-8")
     assert "MR &lt;b&gt;" in text and ("Jacobian" in text) == (placed == "alone")
+
+
+def test_the_worker_writes_the_same_page(scene, logic, tmp_path):
+    _, nodes = inserted(scene, transform=rigid)
+    current = CurrentResult.of(nodes)
+    running = logic.startReport(current, tmp_path / "worker.html")
+    assert running.finish() == [tmp_path / "worker.html"] and running.done
+    logic.writeReport(current, tmp_path / "here.html")
+    pages = [(tmp_path / name).read_text(encoding="utf-8") for name in ("worker.html", "here.html")]
+    assert pages[0] == pages[1]
+    # A scene that was loaded holds the transform, but not all that the page shows.
+    with pytest.raises(InputError, match=r"more of MR <b> to CT .* than a saved scene holds"):
+        logic.startReport(nodes.transformNode, tmp_path / "later.html")
 
 
 def test_a_volume_that_was_moved_or_removed_since_is_named(scene, tmp_path):

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import os
+from typing import Any
 
 from deepregister import Geometry, Volume
 from deepregister.errors import InputError
-from deepregister.page import check_packages, write_page
+from deepregister.page import check_packages
 
+from .current import CurrentResult
 from .results import RegistrationNodes
 from .volumes import volumeFromNode
 
@@ -15,26 +16,31 @@ from .volumes import volumeFromNode
 _TOLERANCE_MM = 0.01
 
 
-def writeReport(result: RegistrationNodes, path: str | os.PathLike) -> None:
-    """Write the report page of a registration, with the volumes as the engine saw them; the scene is not changed.
+def pageContent(result: CurrentResult | RegistrationNodes) -> dict[str, Any]:
+    """What the report page of a registration shows, as `deepregister.page.write_page` takes it; the scene is not
+    changed.
 
     Args:
-        result: what a registration left in the scene.
-        path: the .html file.
+        result: the registration, in the session that made it.
 
     Raises:
         MissingPackageError: a package that draws the page is not in Slicer's Python; the text has the command.
-        InputError: a volume has left the scene or lies elsewhere than when it was registered.
-        FileError: the place cannot be written.
+        InputError: the scene was loaded from a file, which does not hold all that the page shows; or a volume has left
+            the scene or lies elsewhere than when it was registered.
     """
     check_packages()
     transformNode = result.transformNode
+    if result.registration is None:
+        raise InputError(
+            f"The report page shows more of {transformNode.GetName()} than a saved scene holds. Register again, with "
+            "the same settings, and write the page then."
+        )
     fixed = _asRegistered(result, "fixed", transformNode.GetFixedNodeReferenceRole())
     moving = _asRegistered(result, "moving", transformNode.GetMovingNodeReferenceRole())
-    write_page(path, result.registration, fixed, moving)
+    return {"registration": result.registration, "fixed": fixed, "moving": moving}
 
 
-def _asRegistered(result: RegistrationNodes, side: str, role: str) -> Volume:
+def _asRegistered(result: CurrentResult | RegistrationNodes, side: str, role: str) -> Volume:
     node = result.transformNode.GetNodeReference(role)
     if node is None:
         raise InputError(
