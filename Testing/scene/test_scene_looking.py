@@ -3,13 +3,14 @@
 import numpy as np
 import pytest
 import slicer
+import vtk
 from deepregister.errors import InputError
-from DeepRegisterLib.scene.frame import flippedPoints, matrixArray, transformedPoints
+from DeepRegisterLib.scene.frame import flippedPoints, matrixArray, transformedPoints, vtkMatrix
 from DeepRegisterLib.scene.grids import displacementGrid
 from DeepRegisterLib.scene.looking.looking import MODES, Looking
-from scenery import addLinear, addVolume, centred, deformable, dump, rigid, setTransform, texture
+from scenery import addLinear, addVolume, bending, centred, deformable, dump, rigid, rotated, setTransform, texture
 from scipy.ndimage import map_coordinates
-from slicepictures import pixels
+from slicepictures import Window, pixels
 
 GRID = centred((40, 44, 36), (2.0, 2.0, 2.0), 7)
 RESULT = deformable(GRID, degrees=4, shift=(1, 2, -1), amplitude=3)
@@ -278,8 +279,9 @@ def test_the_difference_follows_the_stage_of_the_warp(looking, pair, result):
     assert np.allclose(slicer.util.arrayFromVolume(node), low[0] + (moved - low[1]) * window - still, atol=1e-3)
 
 
-def test_displacement_and_volume_change_are_those_of_the_engine(host, looking, views, pair, result):
+def test_displacement_and_volume_change_are_those_of_the_engine(looking, views, pair, result):
     looking.begin(*pair, result)
+    looking.whole = True
     looking.show("displacement")
     shown = slicer.util.arrayFromVolume(slicer.util.getNode("Displacement"))
     points = GRID.points()
@@ -290,6 +292,83 @@ def test_displacement_and_volume_change_are_those_of_the_engine(host, looking, v
     shown = slicer.util.arrayFromVolume(slicer.util.getNode("Volume change"))
     assert np.abs(shown - RESULT.jacobian_determinant(GRID))[inner].max() < 0.1
     assert views[0].GetSliceCompositeNode().GetForegroundVolumeID() == slicer.util.getNode("Volume change").GetID()
+
+
+def test_where_the_patient_lay_is_no_change_of_shape(host, looking, pair):
+    bent = displacementGrid(bending(GRID.padded(4), amplitude=2), GRID.padded(4))
+    shapes = []
+    for name, pose in (("still", np.eye(4)), ("lain elsewhere", rotated(20, shift=(40, -60, 25)))):
+        both = vtk.vtkGeneralTransform()
+        both.PostMultiply()
+        both.Concatenate(bent)
+        both.Concatenate(vtkMatrix(pose))
+        node = host.scene.AddNewNodeByClass("vtkMRMLTransformNode", name)
+        node.SetAndObserveTransformFromParent(both)
+        looking.begin(*pair, node)
+        looking.show("displacement")
+        shapes.append(slicer.util.arrayFromVolume(slicer.util.getNode("Displacement")).copy())
+    assert np.abs(shapes[0] - shapes[1]).max() < 0.01
+    assert 1 < shapes[0].max() < 4
+    looking.whole = True
+    looking.show("displacement")
+    shown = [node for node in slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode") if node.GetHideFromEditors()]
+    assert slicer.util.arrayFromVolume(shown[-1]).max() > 60
+
+
+def test_empty_surroundings_have_no_colours(looking, pair, result):
+    fixed = slicer.util.arrayFromVolume(pair[0]).copy()
+    brain = np.linalg.norm(GRID.points() - GRID.centre, axis=-1) < 28
+    slicer.util.updateVolumeFromArray(pair[0], np.where(brain, fixed, 0))
+    looking.begin(*pair, result)
+    looking.show("volumeChange")
+    shown = slicer.util.arrayFromVolume(slicer.util.getNode("Volume change"))
+    assert (shown[~brain] == 1).all()
+    assert np.abs(shown[brain] - 1).mean() > 0.02
+
+
+@pytest.mark.parametrize("kind", ["grid", "arrows"])
+def test_the_transform_is_drawn_and_grows(host, looking, views, pair, result, kind):
+    window = Window(host, views[0])
+    try:
+        looking.begin(*pair, result)
+        looking.show("fade")
+        plain = window.pixels().astype(int)
+        setattr(looking, kind, True)
+        looking.show("fade")
+        drawn = window.pixels()
+        coloured = np.ptp(drawn.astype(int), axis=-1) > 60
+        assert not (np.ptp(plain, axis=-1) > 0).any()
+        assert 0.005 < coloured.mean() < 0.3
+        looking.setAmount(0.0)
+        # Nothing is moved: a straight grid without colours, arrows of no length.
+        still = window.pixels().astype(int)
+        assert not (np.ptp(still, axis=-1) > 60).any()
+        setattr(looking, kind, False)
+        looking.update()
+        assert np.array_equal(window.pixels(), still) == (kind == "arrows")
+        looking.reset()
+        assert not (np.ptp(window.pixels().astype(int), axis=-1) > 0).any()
+    finally:
+        window.close()
+
+
+@pytest.mark.parametrize("mode", ["difference", "displacement", "volumeChange"])
+def test_an_overlay_has_a_legend_that_goes_with_it(host, looking, views, pair, result, mode):
+    window = Window(host, views[0])
+    try:
+        looking.begin(*pair, result)
+        looking.overlayOpacity = 0.0
+        looking.show("fade")
+        plain = window.pixels().astype(int)
+        looking.show(mode)
+        with_legend = window.pixels().astype(int)
+        right, left = with_legend[:, 110:], with_legend[:, :80]
+        assert (np.ptp(right, axis=-1) > 60).sum() > 100
+        assert not (np.ptp(left, axis=-1) > 0).any()
+        looking.show("fade")
+        assert np.array_equal(window.pixels(), plain)
+    finally:
+        window.close()
 
 
 def test_a_fold_has_a_colour_of_its_own(host, looking, views, pair, result):
@@ -335,10 +414,11 @@ def test_reset_leaves_the_scene_as_it_was(host, looking, views, pair, result):
     pictures, before = [pixels(view) for view in views], dump(host.scene)
     looking.begin(*pair, result)
     for mode in MODES:
+        looking.grid = looking.arrows = True
         looking.show(mode)
-        looking.setPattern(True, True)
         looking.setAmount(0.5)
-        looking.setPattern(False, True)
+        looking.grid = False
+        looking.update()
         views[0].GetSliceNode().SetSliceOffset(7)
     assert host.scene.GetNumberOfNodes() > len(before) - 1
     looking.reset()
@@ -352,9 +432,9 @@ def test_reset_leaves_the_scene_as_it_was(host, looking, views, pair, result):
 def test_helpers_are_not_saved(host, looking, pair, result):
     before = {node.GetID() for node in slicer.util.getNodesByClass("vtkMRMLNode")}
     looking.begin(*pair, result)
+    looking.grid = looking.arrows = True
     for mode in MODES:
         looking.show(mode)
-    looking.setPattern(True, True)
     looking.setAmount(0.5)
     added = [node for node in slicer.util.getNodesByClass("vtkMRMLNode") if node.GetID() not in before]
     assert len(added) > 10

@@ -12,11 +12,11 @@ COUNT = 256
 # Anchors of viridis, evenly spaced, which the report page shows lengths in.
 _LENGTH = ((68, 1, 84), (59, 82, 139), (33, 145, 140), (94, 201, 98), (253, 231, 37))
 # Orange for smaller and violet for larger, as on the report page; both start pale.
-_SMALLER = ((252, 222, 178), (244, 140, 32), (190, 88, 6))
-_LARGER = ((214, 208, 240), (150, 110, 230), (110, 40, 200))
+_SMALLER = ((255, 200, 130), (244, 140, 32), (190, 88, 6))
+_LARGER = ((190, 175, 245), (140, 95, 235), (100, 30, 200))
 _FOLDED = (224, 0, 184)
-_DARKER = ((150, 190, 255), (60, 130, 255), (0, 60, 220))
-_BRIGHTER = ((255, 190, 150), (255, 90, 50), (215, 0, 0))
+_DARKER = ((110, 165, 255), (40, 110, 255), (0, 50, 220))
+_BRIGHTER = ((255, 160, 110), (255, 80, 40), (215, 0, 0))
 
 
 def lengths() -> np.ndarray:
@@ -26,14 +26,14 @@ def lengths() -> np.ndarray:
 
 def volumeChange() -> np.ndarray:
     """Colours for the local change of volume, 1 in the middle; the first colour is that of a fold."""
-    table = _twoSided(_SMALLER, _LARGER, transparentBelow=0.06)
+    table = _twoSided(_SMALLER, _LARGER, transparentBelow=0.12)
     table[0] = (*np.asarray(_FOLDED) / 255, 1)
     return table
 
 
 def difference() -> np.ndarray:
     """Colours for a difference of grey values, 0 in the middle."""
-    return _twoSided(_DARKER, _BRIGHTER, transparentBelow=0.08)
+    return _twoSided(_DARKER, _BRIGHTER, transparentBelow=0.15)
 
 
 def _twoSided(below: tuple, above: tuple, transparentBelow: float) -> np.ndarray:

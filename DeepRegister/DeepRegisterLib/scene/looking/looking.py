@@ -13,12 +13,13 @@ import slicer
 import vtk
 from deepregister.errors import InputError
 
-from ..volumes import volumeFromNode
+from ..volumes import volumeFromNode, voxels
 from . import stencils
 from .helpers import Helpers
+from .motion import Motion
 from .moving import MovingImage
 from .overlays import DIFFERENCE, DISPLACEMENT, KINDS, VOLUME_CHANGE, Overlays
-from .pattern import TransformPattern
+from .pattern import Pattern
 from .sides import Sides, fit
 from .views import SliceView, Views
 
@@ -47,6 +48,9 @@ class Looking:
         tileMm: edge of the checkerboard's tiles, mm.
         radiusMm: of the circle about the mouse, mm.
         orientation: of the two views side by side.
+        whole: whether displacement, grid and arrows count the shift and turn of the whole, which say where the
+            patient lay; without it they show the change of shape.
+        grid, arrows: whether the transform is drawn as a warped grid, as arrows.
         onEnd: called when looking has ended by itself, because a volume, the transform or the scene is gone.
     """
 
@@ -57,13 +61,15 @@ class Looking:
         self._observed: list[tuple[object, object, int]] = []
         self.onEnd: Callable[[], None] = lambda: None
         self.fade, self.overlayOpacity, self.tileMm, self.radiusMm, self.orientation = 0.5, 0.7, 20.0, 25.0, "Axial"
+        self.whole = self.grid = self.arrows = False
         self._forget()
 
     def _forget(self) -> None:
         self._fixed = self._moving = self._transform = self._fixedVolume = None
         self._image: MovingImage | None = None
         self._overlays: Overlays | None = None
-        self._pattern: TransformPattern | None = None
+        self._motion: Motion | None = None
+        self._pattern: Pattern | None = None
         self._sides: Sides | None = None
         self._mode: str | None = None
         self._flipped = False
@@ -96,12 +102,13 @@ class Looking:
             DeepRegisterError: a volume holds no image.
         """
         volume, _ = volumeFromNode(fixedNode)
-        volumeFromNode(movingNode)
+        voxels(movingNode)
         self.reset()
         self._fixed, self._moving, self._transform, self._fixedVolume = fixedNode, movingNode, transformNode, volume
         self._image = MovingImage(self._helpers, movingNode, transformNode, registeredNode, volume.geometry)
-        self._overlays = Overlays(self._helpers, fixedNode, volume, transformNode)
-        self._pattern = TransformPattern(self._helpers, volume.geometry)
+        self._motion = None if transformNode is None else Motion(transformNode, volume)
+        self._overlays = Overlays(self._helpers, fixedNode, volume, self._motion)
+        self._pattern = Pattern(self._helpers, volume.geometry)
         self._observe(self._scene, slicer.vtkMRMLScene.NodeRemovedEvent, self._onNodeRemoved)
         self._observe(self._scene, slicer.vtkMRMLScene.StartCloseEvent, self._onStartClose)
 
@@ -117,7 +124,9 @@ class Looking:
             raise InputError("There is no transform to show. Register the volumes first.")
         if mode in KINDS:
             views = [view.sliceNode.GetID() for view in self._views.all()]
-            yield from self._overlays.make(mode, self._image, views)
+            yield from self._overlays.make(mode, self._image, self.whole, views)
+        if (self.grid or self.arrows) and self._motion is not None:
+            yield from self._motion.steps()
 
     def show(self, mode: str) -> None:
         """Compare in this way; what `prepare` has not computed yet is computed now.
@@ -143,9 +152,10 @@ class Looking:
         self.update()
 
     def update(self) -> None:
-        """Make the views show what the attributes say."""
+        """Make the views show what the attributes say; for `whole`, `grid` and `arrows` call `show` instead."""
         if self._mode is None:
             return
+        self._drawPattern()
         views = self._sides.views() if self._mode == SIDE_BY_SIDE else self._views.all()
         known = {node.GetID() for node in (self._fixed, self._moving, self._image.node)}
         for number, view in enumerate(views):
@@ -160,6 +170,7 @@ class Looking:
             if elsewhere:
                 fit(view, self._fixed)
             self._setStencil(view, self._stencil(view))
+        self._overlays.showLegend(self._layers(0)[1])
         if self._mode == SIDE_BY_SIDE:
             self._sides.turn(self.orientation)
 
@@ -175,14 +186,7 @@ class Looking:
         """
         if self.active:
             self._image.setAmount(amount)
-            self._pattern.attach(self._image.transformNode)
             self.update()
-
-    def setPattern(self, grid: bool, arrows: bool) -> None:
-        """Draw the transform of a result as a warped grid, as arrows, as both or not at all."""
-        if self.active and self._transform is not None:
-            self._pattern.attach(self._image.transformNode)
-            self._pattern.show(grid, arrows)
 
     def reset(self) -> None:
         """Give the views back as they were before the first `show`, and remove all helpers from the scene."""
@@ -192,8 +196,6 @@ class Looking:
         for view in self._views.all():
             self._setStencil(view, None)
         self._views.restore()
-        if self._pattern is not None:
-            self._pattern.show(grid=False, arrows=False)
         self._helpers.clear()
         self._forget()
 
@@ -203,10 +205,17 @@ class Looking:
         if self._mode == SIDE_BY_SIDE:
             return (moving if number else self._fixed), None, 0.0
         if self._mode in KINDS:
-            overlay = self._overlays.get(self._mode, self._image.amount)
+            overlay = self._overlays.get(self._mode, self._image.amount, self.whole)
             return self._fixed, overlay, self.overlayOpacity
         opacity = {FADE: self.fade, FLICKER: float(self._flipped)}.get(self._mode, 1.0)
         return self._fixed, moving, opacity
+
+    def _drawPattern(self) -> None:
+        if self._motion is None or self._motion.whole is None:
+            return
+        self._pattern.show(self.grid, self.arrows)
+        if self._pattern.shown:
+            self._pattern.draw(self._motion.whole if self.whole else self._motion.shape, self._image.amount)
 
     def _stencil(self, view: SliceView) -> vtk.vtkImageStencilData | None:
         if self._mode == CHECKERBOARD:

@@ -1,7 +1,7 @@
-"""The difference of two volumes, the displacement and the local change of volume, computed in small steps.
+"""What is laid over the fixed volume: the difference of the two, the displacement, the local change of volume.
 
-Each is a generator that a panel can run between two events: a brain at 1 mm takes some seconds through a displacement
-grid.
+The difference is a generator, whose steps a panel can run between two events: a brain at 1 mm takes some seconds
+through a displacement grid. The other two are quick once the `Motion` is there.
 """
 
 from __future__ import annotations
@@ -11,19 +11,17 @@ from collections.abc import Callable, Generator
 import numpy as np
 import slicer
 import vtk
-from deepregister import DisplacementField, Geometry, Volume
+from deepregister import Geometry, Volume
 from vtk.util.numpy_support import vtk_to_numpy
 
-from ..frame import ijkToRAS, matrixArray, transformedPoints, transformToFrame, vtkMatrix
-from ..grids import atMost
+from ..frame import ijkToRAS, matrixArray, transformToFrame, vtkMatrix
+from .motion import Motion
 
 # Computed: yields the share that is done, returns the volume and the ends of its colour scale.
 Steps = Generator[float, None, tuple[Volume, float, float]]
 
 # Points taken through a grid in one step: some 20 ms.
 _STEP = 40_000
-# Voxels of a map of the transform, which is smooth: about 2 mm in a brain.
-_MAP_VOXELS = 400_000
 _NEARLY_ALL = 99.5
 _LARGEST_CHANGES = (0.1, 0.25, 0.5, 1.0)
 
@@ -56,24 +54,25 @@ def differenceSteps(fixed: Volume, fixedWindow: tuple[float, float] | None, movi
     return Volume(values, fixed.geometry, "difference"), -half, half
 
 
-def displacementSteps(transformNode, geometry: Geometry) -> Steps:
-    """How far the transform moves each place of the fixed volume, mm."""
-    field = yield from _fieldSteps(transformNode, geometry)
+def displacementMap(motion: Motion, whole: bool) -> tuple[Volume, float, float]:
+    """How far each place of the fixed volume is moved, mm: by the change of shape, or by the whole transform."""
+    field = motion.whole if whole else motion.shape
     lengths = np.linalg.norm(field.displacement, axis=-1).astype(np.float32)
-    top = _roundedUp(float(np.percentile(lengths, _NEARLY_ALL)))
+    lengths[motion.empty] = 0
+    top = _roundedUp(float(np.percentile(lengths[~motion.empty], _NEARLY_ALL)))
     return Volume(lengths, field.geometry, "displacement"), 0.0, top
 
 
-def volumeChangeSteps(transformNode, geometry: Geometry) -> Steps:
+def volumeChangeMap(motion: Motion) -> tuple[Volume, float, float]:
     """How many times its volume each place of the fixed volume has in the moving one; 0 or less where space folds."""
-    field = yield from _fieldSteps(transformNode, geometry)
-    determinant = field.jacobian_determinant().astype(np.float32)
-    extent = float(np.percentile(np.abs(determinant - 1), _NEARLY_ALL))
+    determinant = motion.whole.jacobian_determinant().astype(np.float32)
+    determinant[motion.empty] = 1
+    extent = float(np.percentile(np.abs(determinant - 1)[~motion.empty], _NEARLY_ALL))
     change = next((step for step in _LARGEST_CHANGES if extent <= step), _LARGEST_CHANGES[-1])
     if determinant.min() <= 0:
         # The first colour, which a fold has, is then nothing else's.
         change = 1.0
-    return Volume(determinant, field.geometry, "volume change"), 1 - change, 1 + change
+    return Volume(determinant, motion.whole.geometry, "volume change"), 1 - change, 1 + change
 
 
 def windowOf(node) -> tuple[float, float] | None:
@@ -82,20 +81,6 @@ def windowOf(node) -> tuple[float, float] | None:
     if display is None or not display.IsA("vtkMRMLScalarVolumeDisplayNode"):
         return None
     return display.GetWindowLevelMin(), display.GetWindowLevelMax()
-
-
-def _fieldSteps(transformNode, geometry: Geometry) -> Generator[float, None, DisplacementField]:
-    onto = atMost(_MAP_VOXELS, geometry)
-    fromWorld = vtk.vtkGeneralTransform()
-    transformNode.GetTransformFromWorld(fromWorld)
-    displacement = np.empty((*onto.shape, 3), dtype=np.float32)
-    layers = max(1, _STEP // int(np.prod(onto.size[:2])))
-    for start in range(0, len(displacement), layers):
-        stop = min(start + layers, len(displacement))
-        points = onto.cropped((0, 0, start), (*onto.size[:2], stop)).points()
-        displacement[start:stop] = transformedPoints(fromWorld, points) - points
-        yield stop / len(displacement)
-    return DisplacementField(displacement, onto)
 
 
 def _sampler(node, geometry: Geometry) -> Callable[[slice], np.ndarray]:

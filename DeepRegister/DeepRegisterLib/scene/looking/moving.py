@@ -43,11 +43,6 @@ class MovingImage:
         return self._stage
 
     @property
-    def transformNode(self):
-        """The transform node of what is shown now: the result's own, or that of the stage; None without a result."""
-        return self._transform if self._amount == 1.0 or self._transform is None else self._stageTransform
-
-    @property
     def amount(self) -> float:
         """How much of the warp is shown: 0 to 1."""
         return self._amount

@@ -12,8 +12,10 @@ from deepregister import Volume
 from ..volumes import setVolume
 from . import colours, maps
 from .helpers import Helpers
+from .motion import Motion
 
 DIFFERENCE, DISPLACEMENT, VOLUME_CHANGE = "difference", "displacement", "volumeChange"
+_WHOLE = "whole displacement"
 KINDS = (DIFFERENCE, DISPLACEMENT, VOLUME_CHANGE)
 
 
@@ -27,7 +29,8 @@ class _Look:
 
 _LOOKS = {
     DIFFERENCE: _Look("Difference", colours.difference(), "Moving minus fixed", "%.0f"),
-    DISPLACEMENT: _Look("Displacement", colours.lengths(), "Displacement (mm)", "%.1f"),
+    DISPLACEMENT: _Look("Displacement", colours.lengths(), "Change of shape (mm)", "%.1f"),
+    _WHOLE: _Look("Displacement", colours.lengths(), "Displacement (mm)", "%.1f"),
     VOLUME_CHANGE: _Look("Volume change", colours.volumeChange(), "Volume change (times)", "%.2f"),
 }
 
@@ -37,47 +40,58 @@ class Overlays:
 
     Args:
         fixedVolume: the fixed volume as it lies in the world.
-        transformNode: of the result, or None.
+        motion: of the result, or None.
     """
 
-    def __init__(self, helpers: Helpers, fixedNode, fixedVolume: Volume, transformNode):
+    def __init__(self, helpers: Helpers, fixedNode, fixedVolume: Volume, motion: Motion | None):
         self._helpers = helpers
         self._fixedNode = fixedNode
         self._fixed = fixedVolume
-        self._transform = transformNode
+        self._motion = motion
         self._nodes: dict[tuple, object] = {}
+        self._legends: dict[tuple, object] = {}
         self._windows: dict[tuple, tuple] = {}
 
-    def get(self, kind: str, amount: float):
-        """The node that was made of this kind, for the difference at this amount of the warp; None before `make`."""
-        return self._nodes.get(self._key(kind, amount))
+    def get(self, kind: str, amount: float, whole: bool):
+        """The node that was made of this kind; None before `make`. See there."""
+        return self._nodes.get(_key(kind, amount, whole))
 
-    def make(self, kind: str, movingImage, viewIDs: list[str]) -> Generator[float, None, None]:
-        """Compute one in small steps, yielding the share that is done; at once if it is there and still true.
+    def make(self, kind: str, movingImage, whole: bool, viewIDs: list[str]) -> Generator[float, None, None]:
+        """Compute one in small steps, yielding the share that is done; nothing if it is there and still true.
 
         Args:
-            movingImage: the `MovingImage` as it is to be seen.
+            movingImage: the `MovingImage` as it is to be seen: a difference is of one stage of the warp.
+            whole: a displacement with the shift and turn of the whole.
             viewIDs: of the slice views that get a legend.
         """
-        key = self._key(kind, movingImage.amount)
+        key = _key(kind, movingImage.amount, whole)
         windows = (maps.windowOf(self._fixedNode), maps.windowOf(movingImage.node))
         if key in self._nodes and (kind != DIFFERENCE or windows == self._windows[key]):
             return
-        if kind == DIFFERENCE:
-            steps = maps.differenceSteps(self._fixed, windows[0], movingImage.node)
-        elif kind == DISPLACEMENT:
-            steps = maps.displacementSteps(self._transform, self._fixed.geometry)
-        else:
-            steps = maps.volumeChangeSteps(self._transform, self._fixed.geometry)
-        volume, low, high = yield from steps
         look = _LOOKS[kind]
+        if kind == DIFFERENCE:
+            volume, low, high = yield from maps.differenceSteps(self._fixed, windows[0], movingImage.node)
+        else:
+            yield from self._motion.steps()
+            if kind == VOLUME_CHANGE:
+                volume, low, high = maps.volumeChangeMap(self._motion)
+            else:
+                volume, low, high = maps.displacementMap(self._motion, whole)
+                look = _LOOKS[_WHOLE] if whole or self._motion.shape is self._motion.whole else look
         self._nodes[key] = _colouredVolume(self._helpers, volume, look, low, high)
         self._windows[key] = windows
-        _addLegend(self._helpers, self._nodes[key], look, viewIDs)
+        self._legends[key] = _addLegend(self._helpers, self._nodes[key], look, viewIDs)
 
-    def _key(self, kind: str, amount: float) -> tuple:
-        # The other two show all of the transform at any stage.
-        return (kind, amount) if kind == DIFFERENCE else (kind,)
+    def showLegend(self, volumeNode) -> None:
+        """Show the legend of this one alone; None: of none."""
+        for key, legend in self._legends.items():
+            legend.SetVisibility(self._nodes[key] is volumeNode)
+            # Slicer looks for what a view shows only when the legend itself is modified.
+            legend.Modified()
+
+
+def _key(kind: str, amount: float, whole: bool) -> tuple:
+    return {DIFFERENCE: (kind, amount), DISPLACEMENT: (kind, whole)}.get(kind, (kind,))
 
 
 def _colouredVolume(helpers: Helpers, volume: Volume, look: _Look, low: float, high: float):
@@ -99,7 +113,7 @@ def _colouredVolume(helpers: Helpers, volume: Volume, look: _Look, low: float, h
     return node
 
 
-def _addLegend(helpers: Helpers, volumeNode, look: _Look, viewIDs: list[str]) -> None:
+def _addLegend(helpers: Helpers, volumeNode, look: _Look, viewIDs: list[str]):
     """Slicer's own colour legend for a volume, in the views named."""
     legend = helpers.add("vtkMRMLColorLegendDisplayNode", f"{volumeNode.GetName()} legend")
     with slicer.util.NodeModify(legend):
@@ -108,5 +122,6 @@ def _addLegend(helpers: Helpers, volumeNode, look: _Look, viewIDs: list[str]) ->
         legend.SetLabelFormat(look.labelFormat)
         for identifier in viewIDs:
             legend.AddViewNodeID(identifier)
-        legend.SetVisibility(True)
+        legend.SetVisibility(False)
     volumeNode.AddAndObserveDisplayNodeID(legend.GetID())
+    return legend

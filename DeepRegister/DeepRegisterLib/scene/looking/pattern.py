@@ -1,10 +1,11 @@
-"""The warped grid and the arrows of a transform, by Slicer's own transform display."""
+"""The warped grid and the arrows of a result, by Slicer's own transform display."""
 
 from __future__ import annotations
 
 import slicer
-from deepregister import Geometry
+from deepregister import DisplacementField, Geometry
 
+from ..grids import displacementGrid
 from .helpers import Helpers
 
 # Lines of the grid, and arrows, along the longest side of the fixed volume; bends of a line between two others.
@@ -13,8 +14,8 @@ _ARROWS = 24
 _BENDS = 6
 
 
-class TransformPattern:
-    """Display nodes beside those that a transform node may have already, which are not touched.
+class Pattern:
+    """A transform node of its own that is drawn: no display of the result's own node is touched.
 
     Args:
         geometry: grid of the fixed volume in the world, which sets the distance of lines and arrows.
@@ -24,34 +25,34 @@ class TransformPattern:
         self._helpers = helpers
         self._longest = float(max(geometry.extent_mm))
         self._displays: dict[str, object] = {}
-        self._transformNode = None
+        self._node = None
+        self._field: DisplacementField | None = None
 
     def show(self, grid: bool, arrows: bool) -> None:
-        """Show a grid, arrows, both or neither."""
+        """Show a grid, arrows, both or neither, of what `draw` is given."""
         for kind, shown in (("grid", grid), ("arrows", arrows)):
             if shown and kind not in self._displays:
                 self._displays[kind] = self._make(kind)
-                if self._transformNode is not None:
-                    self._transformNode.AddAndObserveDisplayNodeID(self._displays[kind].GetID())
             elif not shown and kind in self._displays:
                 self._helpers.remove(self._displays.pop(kind))
 
-    def attach(self, transformNode) -> None:
-        """Show them of this transform from now on."""
-        if transformNode is self._transformNode:
-            return
-        for display in self._displays.values():
-            self._takeOff(display)
-            if transformNode is not None:
-                transformNode.AddAndObserveDisplayNodeID(display.GetID())
-        self._transformNode = transformNode
+    @property
+    def shown(self) -> bool:
+        """Whether anything is drawn."""
+        return bool(self._displays)
 
-    def _takeOff(self, display) -> None:
-        node = self._transformNode
-        if node is not None:
-            for number in reversed(range(node.GetNumberOfDisplayNodes())):
-                if node.GetNthDisplayNodeID(number) == display.GetID():
-                    node.RemoveNthDisplayNodeID(number)
+    def draw(self, field: DisplacementField, amount: float) -> None:
+        """Draw so much of a displacement of fixed space."""
+        node = self._transformNode()
+        if field is not self._field:
+            self._field = field
+            node.SetAndObserveTransformFromParent(displacementGrid(field, field.geometry))
+        node.GetTransformFromParent().SetDisplacementScale(amount)
+
+    def _transformNode(self):
+        if self._node is None:
+            self._node = self._helpers.add("vtkMRMLGridTransformNode", "DeepRegister pattern")
+        return self._node
 
     def _make(self, kind: str):
         display = self._helpers.add("vtkMRMLTransformDisplayNode", f"DeepRegister {kind}")
@@ -67,4 +68,5 @@ class TransformPattern:
             display.SetVisibility(True)
             display.SetVisibility2D(True)
             display.SetVisibility3D(False)
+        self._transformNode().AddAndObserveDisplayNodeID(display.GetID())
         return display

@@ -20,9 +20,8 @@ def checkerboard(sliceNode, tileMm: float, centre: np.ndarray) -> vtk.vtkImageSt
         tileMm: edge of a tile, mm.
         centre: RAS mm; in each plane, a tile of the moving volume is about the point nearest to it.
     """
-    columns, rows = _positions(sliceNode, centre)
-    parity = np.floor(columns / tileMm + 0.5)[None] + np.floor(rows / tileMm + 0.5)[:, None]
-    return _stencil(parity % 2 == 0)
+    odd = [np.floor(along / tileMm + 0.5) % 2 == 1 for along in _positions(sliceNode, centre)]
+    return _stencil(odd[0][None] == odd[1][:, None])
 
 
 def circle(sliceNode, x: float, y: float, radiusMm: float) -> vtk.vtkImageStencilData:
