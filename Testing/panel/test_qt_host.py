@@ -113,3 +113,26 @@ def test_a_selector_follows_the_scene(qt_host, scene):
     scene.RemoveNode(volume)
     assert selector.currentNode() is None
     assert changes == [volume, None]
+
+
+def test_a_folded_section_remembers_what_was_hidden(qt_host):
+    import ctk
+
+    section = ctk.ctkCollapsibleButton("Section")
+    layout = qt.QVBoxLayout(section)
+    shown, hidden = qt.QLabel("shown"), qt.QLabel("hidden")
+    for label in (shown, hidden):
+        layout.addWidget(label)
+    hidden.visible = False
+    section.show()
+    section.collapsed = True
+    assert not shown.visible
+    section.collapsed = False
+    assert (shown.visible, hidden.visible) == (True, False)
+    section.collapsed = True
+    shown.visible = False
+    hidden.visible = True
+    assert not hidden.visible
+    section.collapsed = False
+    assert (shown.visible, hidden.visible) == (False, True)
+    section.close()

@@ -39,6 +39,8 @@ class ctkCollapsibleButton(PythonQt, QtWidgets.QAbstractButton):
     def __init__(self, *arguments):
         text = arguments[0] if arguments and isinstance(arguments[0], str) else ""
         super().__init__(arguments[-1] if arguments and not isinstance(arguments[-1], str) else None)
+        self._hidden: set[QtWidgets.QWidget] = set()
+        self._forcing = False
         self.setText(text)
         self.setCheckable(True)
         self.setChecked(True)
@@ -56,13 +58,39 @@ class ctkCollapsibleButton(PythonQt, QtWidgets.QAbstractButton):
     def _apply(self, expanded: bool):
         for child in self.children():
             if isinstance(child, QtWidgets.QWidget):
-                child.setVisible(expanded)
+                if expanded:
+                    child.removeEventFilter(self)
+                    self._force(child, child not in self._hidden)
+                else:
+                    self._fold(child)
         self.setMaximumHeight(16777215 if expanded else self._head_height() + 2)
         self._contents_collapsed.emit(not expanded)
 
+    def _fold(self, child):
+        # As in CTK what was hidden by somebody else stays hidden when the contents are shown again.
+        (self._hidden.add if QtWidgets.QWidget.isHidden(child) else self._hidden.discard)(child)
+        self._force(child, False)
+        child.installEventFilter(self)
+
+    def _force(self, child, visible: bool):
+        self._forcing = True
+        child.setVisible(visible)
+        # Not counted as somebody's wish: otherwise hiding what is folded away would be no event.
+        child.setAttribute(QtCore.Qt.WA_WState_ExplicitShowHide, child in self._hidden)
+        self._forcing = False
+
+    def eventFilter(self, child, event):
+        """While the contents are folded away, note what is shown or hidden in them, and keep it out of sight."""
+        if not self._forcing and event.type() == QtCore.QEvent.ShowToParent:
+            self._hidden.discard(child)
+            self._force(child, False)
+        elif not self._forcing and event.type() == QtCore.QEvent.HideToParent:
+            self._hidden.add(child)
+        return False
+
     def childEvent(self, event):
         if event.added() and isinstance(event.child(), QtWidgets.QWidget) and not self.isChecked():
-            event.child().setVisible(False)
+            self._fold(event.child())
 
     def hitButton(self, position) -> bool:
         return position.y() <= self._head_height()

@@ -28,6 +28,8 @@ _SIMILARITIES = {
     "lncc": "Equal contrast, as in two scans of one kind",
     "mind": "Structure, across contrasts and modalities",
 }
+# What of a card only those who train models ask for; `deepregister models NAME` shows it.
+_TECHNICAL = ("Architecture", "Parameters", "Grid", "Folder")
 _REFINEMENTS = {"auto": "Automatic", "yes": "Always", "no": "Never"}
 
 
@@ -113,7 +115,8 @@ class ChoosePart(Part):
         card = None if self.parameters is None else self.models.card(self.parameters.model)
         self.ui.modelDetails.visible = card is not None and self.ui.detailsButton.checked
         if card is not None and self.ui.detailsButton.checked:
-            self.ui.modelDetails.setHtml(words.cardText(entries(card)))
+            said = [(title, text) for title, text in entries(card) if title not in _TECHNICAL]
+            self.ui.modelDetails.setHtml(words.cardText(said))
 
     def _swap(self) -> None:
         chosen = self.parameters.fixedVolume, self.parameters.movingVolume

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import qt
 from deepregister.models.registry import Card
@@ -15,12 +16,22 @@ AUTOMATIC = "auto"
 _AUTOMATIC_SUMMARY = "Bends the moving volume where that helps; only shifts, turns and scales it where it does not."
 # Families of the survey that the cards follow, in plain words.
 _GROUPS = {"iterative": "Shift, turn and scale", "deep iterative": "Bend, optimised for the pair"}
-# Wide enough for a name and what it does, beside a closed list that is as narrow as the panel.
+# Wide enough for what a model does; the closed list is as narrow as the panel.
 _LIST_WIDTH = 480
 
 
+@dataclass(frozen=True)
+class _Row:
+    """A row of the list: a model with its name, or a line that cannot be chosen: a heading, or what a model does."""
+
+    text: str
+    name: str | None = None
+    tip: str = ""
+    heading: bool = False
+
+
 class ModelList:
-    """Fills a combo box: headings that cannot be chosen, and below each its models with what they do.
+    """Fills a combo box: bold headings, below each its models, below each model what it does.
 
     Args:
         selector: a `QComboBox`; the name of a model is the data of its row.
@@ -30,7 +41,7 @@ class ModelList:
     def __init__(self, selector, cards: list[Card]):
         self._selector = selector
         self._cards = {card.name: card for card in cards}
-        self._rows: list[tuple[str, str | None, str]] = []
+        self._rows: list[_Row] = []
         self._objections: dict[str, list[str]] = {card.name: [] for card in cards}
         self._seen: tuple = ()
         selector.view().setMinimumWidth(_LIST_WIDTH)
@@ -94,11 +105,11 @@ class ModelList:
             shown = shownBy(fixedNode, movingNode)
         self._objections = madeFor([*self._cards.values()], shown)
 
-    def _listed(self, chosen: str, experimental: bool) -> Iterator[tuple[str, str | None, str]]:
-        """Text, name and tooltip of each row; a heading has no name."""
-        yield _("Automatic"), AUTOMATIC, _(_AUTOMATIC_SUMMARY)
+    def _listed(self, chosen: str, experimental: bool) -> Iterator[_Row]:
+        yield _Row(_("Automatic"), AUTOMATIC, _(_AUTOMATIC_SUMMARY))
+        yield _Row(_("    chooses by what is known of the two volumes"))
         if chosen != AUTOMATIC and chosen not in self._cards:
-            yield _("{name} (not installed)").format(name=chosen), chosen, self.summary(chosen)
+            yield _Row(_("{name} (not installed)").format(name=chosen), chosen, self.summary(chosen))
         listed = [c for c in self._cards.values() if experimental or not c.experimental or c.name == chosen]
         groups: dict[str, list[Card]] = {}
         for card in listed:
@@ -110,17 +121,22 @@ class ModelList:
         if others:
             groups[_("Made for other volumes")] = others
         for title, cards in groups.items():
-            yield title, None, ""
+            yield _Row(title, heading=True)
             for card in cards:
                 name = _("{title} (experimental)").format(title=card.title) if card.experimental else card.title
-                yield f"{name} – {_firstClause(card.summary)}", card.name, self.summary(card.name)
+                yield _Row(name, card.name, self.summary(card.name))
+                yield _Row(f"    {_firstClause(card.summary)}")
 
-    def _fill(self, rows: list[tuple[str, str | None, str]]) -> None:
+    def _fill(self, rows: list[_Row]) -> None:
         self._selector.clear()
-        for number, (text, name, tip) in enumerate(rows):
-            self._selector.addItem(text if name is None or name == AUTOMATIC else f"   {text}", name)
-            self._selector.setItemData(number, tip, qt.Qt.ToolTipRole)
-            if name is None:
+        bold = qt.QFont(self._selector.font)
+        bold.setBold(True)
+        for number, row in enumerate(rows):
+            self._selector.addItem(row.text, row.name)
+            self._selector.setItemData(number, row.tip, qt.Qt.ToolTipRole)
+            if row.heading:
+                self._selector.setItemData(number, bold, qt.Qt.FontRole)
+            if row.name is None:
                 # The item's flags are kept under this role: without any it can be neither chosen nor pointed at.
                 self._selector.setItemData(number, 0, qt.Qt.UserRole - 1)
         self._rows = rows
