@@ -12,6 +12,8 @@ from .checkup import CheckupPart
 from .choose import ChoosePart
 from .result import ResultPart
 from .run import RunPart
+from .sequence import SequencePart
+from .use import UsePart
 
 
 class RegistrationPanel(qt.QWidget):
@@ -22,7 +24,7 @@ class RegistrationPanel(qt.QWidget):
         uiFolder: holds the .ui files of the parts.
 
     Attributes:
-        choose, run, result, checkup: the parts.
+        choose, run, result, use, sequence, checkup: the parts.
     """
 
     def __init__(self, logic, uiFolder: str, parent=None):
@@ -33,8 +35,10 @@ class RegistrationPanel(qt.QWidget):
         self.choose = ChoosePart(logic, uiFolder)
         self.run = RunPart(logic, uiFolder)
         self.result = ResultPart(logic, uiFolder)
+        self.use = UsePart(logic, uiFolder)
+        self.sequence = SequencePart(logic, uiFolder)
         self.checkup = CheckupPart(logic, uiFolder)
-        self.parts = (self.choose, self.run, self.result, self.checkup)
+        self.parts = (self.choose, self.run, self.result, self.use, self.sequence, self.checkup)
         layout = qt.QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         for part in self.parts:
