@@ -5,7 +5,7 @@ Cleans what is not a number, brings intensities to 0..1, finds the content, and 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -54,20 +54,29 @@ class Prepared:
         weight = None if self.weight is None else block_mean(self.weight, factors)
         return Prepared(block_mean(self.image, factors), weight, self.content, self.contained)
 
+    def canonical(self) -> Prepared:
+        """The same voxels at the same places, stored along canonical axes."""
+        image, weight = (None if v is None else _contiguous(v.canonical()) for v in (self.image, self.weight))
+        return Prepared(image, weight, self.content.canonical(), self.contained)
+
 
 @dataclass(frozen=True, eq=False)
 class Pair:
-    """What the models register: both sides, and optional landmark pairs (LPS mm) and sliding regions."""
+    """What the models register: both sides, and optional landmark pairs (LPS mm), sliding regions and emphasis.
+
+    `emphasis` is 1 where the images weigh more, 0 elsewhere; in fixed space, on any grid.
+    """
 
     fixed: Prepared
     moving: Prepared
     landmarks: LandmarkPairs | None = None
     regions: Regions | None = None
+    emphasis: Volume | None = None
 
     @property
     def steered(self) -> bool:
-        """Whether anything but the images has a say."""
-        return self.landmarks is not None or self.regions is not None
+        """Whether the user says anything of where to look, or how, that a network cannot see."""
+        return not (self.landmarks is None and self.regions is None and self.emphasis is None)
 
 
 def prepare(volume: Volume, mask: Volume | None = None) -> tuple[Prepared, list[str]]:
@@ -113,6 +122,25 @@ def prepare(volume: Volume, mask: Volume | None = None) -> tuple[Prepared, list[
     weight = None if mask is None else _weight(mask, volume)
     content, contained = _content(data if weight is None else data * (weight.data > 0), volume.geometry)
     return Prepared(image, weight, content, contained), warnings
+
+
+def prepare_emphasis(mask: Volume, fixed: Prepared) -> Volume:
+    """A mask of where the images weigh more, as `Pair.emphasis`.
+
+    Raises:
+        InputError: it selects nothing of what the fixed volume shows.
+    """
+    inside = Volume((mask.data > 0).astype(np.float32), mask.geometry, mask.name)
+    if not Rigid.identity().resample(inside, fixed.content, "linear", fill=0).data.any():
+        raise InputError(
+            f"The region {mask.name}, where the images are to weigh more, selects nothing of the fixed volume. Paint it "
+            "on that volume, or leave it out."
+        )
+    return inside
+
+
+def _contiguous(volume: Volume) -> Volume:
+    return replace(volume, data=np.ascontiguousarray(volume.data))
 
 
 def block_mean(volume: Volume, factors: list[int]) -> Volume:

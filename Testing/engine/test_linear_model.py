@@ -9,6 +9,7 @@ from deepregister.landmarks import LandmarkPairs
 from deepregister.models.linear import LinearModel
 from deepregister.preparation import Pair, prepare
 from deepregister.progress import Monitor
+from geometries import relabelled
 from phantoms import FLIPPED, OBLIQUE, grid, head, seen_through
 from scipy.ndimage import gaussian_filter
 from scipy.spatial.transform import Rotation
@@ -160,6 +161,16 @@ def test_an_object_that_looks_the_same_either_way_round_is_left_as_its_header_sa
 def test_the_same_seed_gives_the_same_transform():
     fixed, moving = seen_through(rigid((5, 0, 0)), grid((4, 4, 4))), seen_through(Rigid.identity(), grid((4, 4, 4)))
     assert np.array_equal(run("affine", fixed, moving).matrix, run("affine", fixed, moving).matrix)
+
+
+@pytest.mark.parametrize("kind", ["rigid", "affine"])
+def test_how_the_voxels_are_stored_changes_nothing(kind):
+    fixed, moving = seen_through(rigid((5, 0, 0)), grid((4, 3, 4))), seen_through(Rigid.identity(), grid((3, 4, 4)))
+    stored = []
+    for volume, order, flips in ((fixed, (2, 0, 1), (True, False, True)), (moving, (1, 0, 2), (False, True, False))):
+        geometry, array = relabelled(volume.geometry, volume.data, order, flips)
+        stored.append(Volume(np.ascontiguousarray(array), geometry))
+    assert error_mm(run(kind, fixed, moving), run(kind, *stored)) < 0.01
 
 
 def test_cancel_is_heard_in_every_step():

@@ -74,6 +74,8 @@ class LinearModel:
             device: where to compute.
             monitor: progress and cancellation.
         """
+        # Where the samples lie, and with it where the ascent ends, must not depend on how the voxels are stored.
+        pair = Pair(pair.fixed.canonical(), pair.moving.canonical(), pair.landmarks)
         first = None if start is None else _linear_part(start)
         # Points of the larger side would lie beyond the smaller one, most of them.
         turned = _volume(pair.moving) < SMALLER * _volume(pair.fixed)
