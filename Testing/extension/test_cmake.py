@@ -34,7 +34,7 @@ def test_the_built_module_loads(checkout, tmp_path):
     [
         "deepregister/volume.py",
         "DeepRegisterLib/panel/__init__.py",
-        "Resources/UI/DeepRegister.ui",
+        "Resources/UI/Choose.ui",
         "Resources/Icons/DeepRegister.png",
     ],
 )
