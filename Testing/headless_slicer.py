@@ -75,6 +75,10 @@ class HeadlessSlicer:
         self._sliceLogics.AddItem(logic)
         return logic
 
+    def sliceLogics(self) -> list:
+        """The slice logics of the views, in the order in which they were added."""
+        return [self._sliceLogics.GetItemAsObject(number) for number in range(self._sliceLogics.GetNumberOfItems())]
+
     def addLayout(self):
         """The layout node of Slicer's main window, with Slicer's layouts; it makes the nodes of the views it holds."""
         self._layout = slicer.vtkMRMLLayoutLogic()

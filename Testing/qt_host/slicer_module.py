@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import ClassVar
 
 import slicer
+from headless_slicer import HeadlessSlicer
 from PySide6 import QtWidgets
 from PySide6.QtCore import Property, Signal
 
@@ -112,6 +113,9 @@ class Application(PythonQt, QtWidgets.QWidget):
 
     def moduleManager(self) -> ModuleManager:
         return ModuleManager()
+
+    def applicationLogic(self):
+        return HeadlessSlicer.current.applicationLogic
 
     def coreIOManager(self) -> FileManager:
         return FileManager()

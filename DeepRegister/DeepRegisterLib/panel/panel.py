@@ -10,6 +10,7 @@ from ..scene.parameters import Parameters
 from ..scene.results import RegistrationNodes
 from .checkup import CheckupPart
 from .choose import ChoosePart
+from .look import LookPart
 from .result import ResultPart
 from .run import RunPart
 from .sequence import SequencePart
@@ -24,7 +25,7 @@ class RegistrationPanel(qt.QWidget):
         uiFolder: holds the .ui files of the parts.
 
     Attributes:
-        choose, run, result, use, sequence, checkup: the parts.
+        choose, run, result, look, use, sequence, checkup: the parts.
     """
 
     def __init__(self, logic, uiFolder: str, parent=None):
@@ -35,10 +36,11 @@ class RegistrationPanel(qt.QWidget):
         self.choose = ChoosePart(logic, uiFolder)
         self.run = RunPart(logic, uiFolder)
         self.result = ResultPart(logic, uiFolder)
+        self.look = LookPart(logic, uiFolder)
         self.use = UsePart(logic, uiFolder)
         self.sequence = SequencePart(logic, uiFolder)
         self.checkup = CheckupPart(logic, uiFolder)
-        self.parts = (self.choose, self.run, self.result, self.use, self.sequence, self.checkup)
+        self.parts = (self.choose, self.run, self.result, self.look, self.use, self.sequence, self.checkup)
         layout = qt.QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         for part in self.parts:

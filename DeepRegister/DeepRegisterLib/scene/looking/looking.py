@@ -207,6 +207,9 @@ class Looking:
         if self._mode in KINDS:
             overlay = self._overlays.get(self._mode, self._image.amount, self.whole)
             return self._fixed, overlay, self.overlayOpacity
+        if self._mode == FADE and self.fade == 1.0:
+            # Alone: over the fixed volume, that would be seen wherever the moving one ends.
+            return moving, None, 0.0
         opacity = {FADE: self.fade, FLICKER: float(self._flipped)}.get(self._mode, 1.0)
         return self._fixed, moving, opacity
 

@@ -17,6 +17,8 @@ from ..grids import atMost
 _VOXELS = 400_000
 # Points taken through a grid in one step: some 20 ms.
 _STEP = 40_000
+# Voxels that the shift and turn of the whole are fitted to.
+_FITTED = 20_000
 # What rounding leaves of a rigid transform, mm.
 _NOTHING_MM = 0.01
 
@@ -44,32 +46,38 @@ class Motion:
         onto = atMost(_VOXELS, self._fixed.geometry)
         fromWorld = vtk.vtkGeneralTransform()
         self._transformNode.GetTransformFromWorld(fromWorld)
-        displacement = np.empty((*onto.shape, 3), dtype=np.float32)
         layers = max(1, _STEP // int(np.prod(onto.size[:2])))
-        for start in range(0, len(displacement), layers):
-            stop = min(start + layers, len(displacement))
-            points = onto.cropped((0, 0, start), (*onto.size[:2], stop)).points()
-            displacement[start:stop] = transformedPoints(fromWorld, points) - points
-            yield stop / len(displacement)
-        whole = DisplacementField(displacement, onto)
-        self.empty = _empty(self._fixed, onto)
-        self.shape = _withoutPose(whole, ~self.empty)
-        self.whole = whole
+        slabs = [slice(start, min(start + layers, onto.size[2])) for start in range(0, onto.size[2], layers)]
+        whole, shape = (np.empty((*onto.shape, 3), dtype=np.float32) for _ in range(2))
+        for slab in slabs:
+            points = _points(onto, slab)
+            whole[slab] = transformedPoints(fromWorld, points) - points
+            yield 0.9 * slab.stop / onto.size[2]
+        empty = _empty(self._fixed, onto)
+        turn, shift = _pose(onto, whole, ~empty)
+        for slab in slabs:
+            points = _points(onto, slab)
+            shape[slab] = (points + whole[slab]) @ turn.T + shift - points
+            yield 0.9 + 0.1 * slab.stop / onto.size[2]
+        self.empty = empty
+        self.whole = self.shape = DisplacementField(whole, onto)
+        if max(shape.max(), -shape.min()) > _NOTHING_MM:
+            self.shape = DisplacementField(shape, onto)
 
 
-def _withoutPose(field: DisplacementField, counted: np.ndarray) -> DisplacementField:
-    """The field after the shift and turn that fit it best, over the voxels that count, are taken back."""
-    points = field.geometry.points()
-    moved = points + field.displacement
-    here, there = points[counted], moved[counted]
-    middles = here.mean(axis=0), there.mean(axis=0)
-    left, _, right = np.linalg.svd((here - middles[0]).T @ (there - middles[1]))
+def _points(geometry: Geometry, slab: slice) -> np.ndarray:
+    return geometry.cropped((0, 0, slab.start), (*geometry.size[:2], slab.stop)).points()
+
+
+def _pose(geometry: Geometry, displacement: np.ndarray, counted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The turn (3, 3) and shift (3,) that best take back where the voxels that count were brought."""
+    index = np.argwhere(counted)
+    index = index[:: max(1, len(index) // _FITTED)]
+    here = geometry.index_to_point(index[:, ::-1].astype(float))
+    there = here + displacement[tuple(index.T)]
+    left, _, right = np.linalg.svd((here - here.mean(axis=0)).T @ (there - there.mean(axis=0)))
     turn = left @ np.diag([1, 1, np.sign(np.linalg.det(left @ right))]) @ right
-    back = (moved - middles[1]) @ turn.T + middles[0]
-    shape = (back - points).astype(np.float32)
-    if np.abs(shape).max() < _NOTHING_MM:
-        return field
-    return DisplacementField(shape, field.geometry)
+    return turn, here.mean(axis=0) - turn @ there.mean(axis=0)
 
 
 def _empty(fixed: Volume, onto: Geometry) -> np.ndarray:

@@ -28,10 +28,10 @@ class _Look:
 
 
 _LOOKS = {
-    DIFFERENCE: _Look("Difference", colours.difference(), "Moving minus fixed", "%.0f"),
-    DISPLACEMENT: _Look("Displacement", colours.lengths(), "Change of shape (mm)", "%.1f"),
-    _WHOLE: _Look("Displacement", colours.lengths(), "Displacement (mm)", "%.1f"),
-    VOLUME_CHANGE: _Look("Volume change", colours.volumeChange(), "Volume change (times)", "%.2f"),
+    DIFFERENCE: _Look("Difference", colours.difference(), "Moving - fixed", "%.0f"),
+    DISPLACEMENT: _Look("Displacement", colours.lengths(), "Shape (mm)", "%.1f"),
+    _WHOLE: _Look("Displacement", colours.lengths(), "Whole (mm)", "%.1f"),
+    VOLUME_CHANGE: _Look("Volume change", colours.volumeChange(), "Volume (times)", "%.2f"),
 }
 
 
@@ -120,6 +120,9 @@ def _addLegend(helpers: Helpers, volumeNode, look: _Look, viewIDs: list[str]):
         legend.SetAndObservePrimaryDisplayNode(volumeNode.GetDisplayNode())
         legend.SetTitleText(look.title)
         legend.SetLabelFormat(look.labelFormat)
+        # Small, in the upper right corner: Slicer's own annotations are in the others.
+        legend.SetSize(0.12, 0.36)
+        legend.SetPosition(0.99, 0.96)
         for identifier in viewIDs:
             legend.AddViewNodeID(identifier)
         legend.SetVisibility(False)
