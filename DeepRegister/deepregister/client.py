@@ -137,6 +137,7 @@ class EngineClient:
         fixed_mask: Volume | None = None,
         moving_mask: Volume | None = None,
         regions: Volume | None = None,
+        emphasis: Volume | None = None,
         initial: Transform | str | os.PathLike | None = None,
         landmarks: LandmarkPairs | None = None,
         models_dir: str | os.PathLike | None = None,
@@ -158,6 +159,7 @@ class EngineClient:
             "fixed_mask": None if fixed_mask is None else as_volume(fixed_mask, "fixed mask"),
             "moving_mask": None if moving_mask is None else as_volume(moving_mask, "moving mask"),
             "regions": None if regions is None else as_volume(regions, "region map"),
+            "emphasis": None if emphasis is None else as_volume(emphasis, "region of emphasis"),
             "initial": read_transform(initial) if isinstance(initial, (str, os.PathLike)) else initial,
             "landmarks": landmarks,
             # The worker runs in a folder of its own.

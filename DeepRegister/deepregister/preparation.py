@@ -133,8 +133,8 @@ def prepare_emphasis(mask: Volume, fixed: Prepared) -> Volume:
     inside = Volume((mask.data > 0).astype(np.float32), mask.geometry, mask.name)
     if not Rigid.identity().resample(inside, fixed.content, "linear", fill=0).data.any():
         raise InputError(
-            f"The region {mask.name}, where the images are to weigh more, selects nothing of the fixed volume. Paint it "
-            "on that volume, or leave it out."
+            f"The region {mask.name}, where the images are to weigh more, selects nothing of the fixed volume. Paint "
+            "it on that volume, or leave it out."
         )
     return inside
 

@@ -30,7 +30,7 @@ from .models.fitting import within_memory
 from .models.instance import split_start
 from .models.registry import BUILT_IN, Card, find_model, list_models, load_model
 from .models.suitability import Shown
-from .preparation import Pair, check_overlap, describe_inputs, prepare
+from .preparation import Pair, check_overlap, describe_inputs, prepare, prepare_emphasis
 from .progress import Monitor, Progress
 from .regions import Regions
 from .result import Registration
@@ -64,6 +64,7 @@ def register(
     initial: Transform | str | os.PathLike | None = None,
     landmarks: LandmarkPairs | None = None,
     regions: Image | None = None,
+    emphasis: Image | None = None,
     settings: Settings | None = None,
     models_dir: str | os.PathLike | None = None,
     progress: Callable[[Progress], None] | None = None,
@@ -83,6 +84,8 @@ def register(
         landmarks: pairs that the result should respect; `Settings.landmark_sigma_mm` says how exactly.
         regions: label map of the fixed image; within each of its values, 0 too, motion is smoothed on its own, so that
             lungs may slide along ribs. Across their borders the field may jump, and fold.
+        emphasis: mask of the fixed image: where it is not 0, and an earlier result went wrong perhaps, the images weigh
+            `models.instance.EMPHASIS` times as much as elsewhere while a deformable model bends them.
         settings: everything at once; then `model`, `quality` and `device` must be left alone.
         models_dir: a folder of further models.
         progress: called with each `Progress`.
@@ -102,7 +105,8 @@ def register(
         raise InputError(f"Landmarks must be LandmarkPairs(fixed, moving) in LPS mm, not {type(landmarks).__name__}.")
     card = find_model(WITHOUT_TRAINING if settings.model == "auto" else settings.model, models_dir)
     compute = choose_device(settings.device)
-    monitor = Monitor(progress, cancelled, _shares(card, settings, landmarks is not None or regions is not None))
+    steered = not (landmarks is None and regions is None and emphasis is None)
+    monitor = Monitor(progress, cancelled, _shares(card, settings, steered))
     if card.learned:
         # Wrong weights are refused before anything is read.
         load_model(card)
@@ -119,7 +123,8 @@ def register(
     sliding = None if regions is None else Regions(as_volume(regions, "region map"))
     if sliding is not None:
         sliding.check_overlap(fixed_side.content)
-    pair = Pair(fixed_side, moving_side, landmarks, sliding)
+    weighty = None if emphasis is None else prepare_emphasis(as_volume(emphasis, "region of emphasis"), fixed_side)
+    pair = Pair(fixed_side, moving_side, landmarks, sliding, weighty)
     warnings = fixed_warnings + moving_warnings
     shown = Shown.of(pair, (fixed_volume, moving_volume))
     suitable = shown.suitable(list_models(models_dir))
@@ -127,6 +132,8 @@ def register(
         warnings.append(warning(card, objections, suitable))
     if sliding is not None and card.transform != "deformable":
         warnings.append(f"The regions have no effect: {card.name} cannot bend.")
+    if weighty is not None and card.transform != "deformable":
+        warnings.append(f"The region of emphasis has no effect: {card.name} cannot bend.")
 
     run_settings, compute, expected = within_memory(pair, card, settings, compute, warnings)
     monitor.report("prepare", 1.0, f"This will take {expected.describe()}")
@@ -179,6 +186,7 @@ def register(
                 fixed_mask=masks[0],
                 moving_mask=masks[1],
                 regions=None if sliding is None else sliding.labels,
+                emphasis=weighty,
             ),
             "asked_model": settings.model,
             "choice": why,

@@ -11,7 +11,7 @@ from deepregister.models.instance import InstanceOptimisation, pyramid, split_st
 from deepregister.preparation import Pair, prepare
 from deepregister.progress import Monitor
 from deepregister.similarity.mind import mind_ssc
-from deepregister.spatial import warp
+from deepregister.spatial import field_from_mm, warp
 from phantoms import FLIPPED, OBLIQUE, bumps, grid, seen_through
 from scipy.ndimage import gaussian_filter
 
@@ -95,6 +95,54 @@ def test_landmarks_pull_where_the_image_is_silent():
     assert missed(without).min() > 2.5
     assert missed(pulled).max() < 1.0
     assert pulled.parts[0].corner_jacobian_determinants().min() > 0
+
+
+def test_landmarks_mend_a_dense_start_where_they_are_and_leave_the_rest():
+    wide = grid((2, 2, 2), extent=(140, 130, 140))
+    centre = np.array([18.0, 8, -12])
+    start = bumps(5.0, wide)
+    missing = np.zeros_like(start.displacement)
+    missing[..., 1] = 7 * np.exp(-((wide.points() - centre) ** 2).sum(-1) / (2 * 11.0**2))
+    truth = DisplacementField(start.displacement + missing, wide)
+    fixed, moving = seen_through(truth, grid((2, 2, 2))), seen_through(Rigid.identity(), grid((2, 2, 2)))
+    points = centre + np.random.default_rng(1).uniform(-9, 9, (10, 3))
+    pulling, held = points[:6], points[6:]
+    landmarks = LandmarkPairs(pulling, truth.apply_to_points(pulling))
+    found = run(fixed, moving, tapered(field_from_mm(start.displacement, wide), wide), landmarks)
+
+    def missed(transform, where):
+        return np.linalg.norm(transform.apply_to_points(where) - truth.apply_to_points(where), axis=1)
+
+    assert missed(start, held).mean() > 4
+    assert max(missed(found, pulling).mean(), missed(found, held).mean()) < 0.5
+    far = grid((6, 6, 6)).points().reshape(-1, 3)
+    far = far[(((far / (45, 35, 40)) ** 2).sum(-1) < 0.8) & (np.linalg.norm(far - centre, axis=1) > 30)]
+    assert np.linalg.norm(found.apply_to_points(far) - start.apply_to_points(far), axis=1).mean() < 0.5
+    assert found.parts[0].corner_jacobian_determinants().min() > 0
+
+
+def test_emphasis_lets_a_faint_region_hold_its_own_beside_a_strong_one():
+    # Two halves of one body, of which the one with the strong pattern slides along the other, which stays.
+    geometry = grid()
+    points = geometry.points()
+    body = seen_through(Rigid.identity(), geometry).data > 150
+    strong = points[..., 0] < 0
+
+    def seen(through):
+        x, y, z = np.moveaxis(through, -1, 0)
+        pattern = np.sin(x / 3.1) * np.sin(y / 3.7 + 1) * np.sin(z / 3.3 + 2)
+        return Volume((body * (300 + np.where(strong, 150, 15) * pattern)).astype(np.float32), geometry)
+
+    slid = points + np.where(strong, 6.0, 0.0)[..., None] * (0, 1, 0)
+    region = Volume((body & ~strong).astype(np.float32), geometry)
+    inside = points[body & (points[..., 0] > 1) & (points[..., 0] < 10)]
+    settings = Settings(quality="fast", similarity="lncc")
+    moved = []
+    for emphasis in (None, region):
+        pair = Pair(prepare(seen(slid))[0], prepare(seen(points))[0], emphasis=emphasis)
+        found = InstanceOptimisation().run(pair, None, settings, CPU, Monitor())
+        moved.append(np.linalg.norm(found.apply_to_points(inside) - inside, axis=1).mean())
+    assert moved[1] < 0.85 * moved[0]
 
 
 def test_a_larger_sigma_pulls_less():

@@ -141,6 +141,20 @@ def test_a_linear_model_says_that_it_cannot_use_a_dense_start():
     assert any("Only the linear part" in warning for warning in found.warnings)
 
 
+def test_a_region_of_emphasis_is_recorded_and_must_lie_on_the_fixed_volume():
+    fixed, moving = pair(5.0)
+    data = np.zeros(fixed.geometry.shape, np.uint8)
+    data[8:16, 8:16, 8:16] = 1
+    region = Volume(data, fixed.geometry, "went wrong")
+    found = register(fixed, moving, "deformable", emphasis=region, **FAST)
+    assert found.inputs["emphasis"]["name"] == "went wrong"
+    linear = register(fixed, moving, "rigid", emphasis=region, **FAST)
+    assert "The region of emphasis has no effect: rigid cannot bend." in linear.warnings
+    elsewhere = Volume(data, replace(fixed.geometry, origin=(5000.0, 0, 0)), "far away")
+    with pytest.raises(InputError, match="The region far away, where the images are to weigh more, selects nothing"):
+        register(fixed, moving, "deformable", emphasis=elsewhere, **FAST)
+
+
 def test_landmarks_are_measured_before_and_after():
     fixed = points(6)
     landmarks = LandmarkPairs(fixed, TRUTH.apply_to_points(fixed))

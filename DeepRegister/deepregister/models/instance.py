@@ -17,6 +17,7 @@ import torch
 from ..landmarks import LandmarkPairs
 from ..preparation import CONTENT_THRESHOLD, Pair, Prepared
 from ..progress import Monitor
+from ..quality import landmark_errors
 from ..settings import Settings
 from ..similarity.contrast import linear_share
 from ..similarity.forces import CorrelationForce, FeatureForce, Force
@@ -59,6 +60,11 @@ DISCRETE, SETTLING_LEVEL = ((60_000, 5), (100_000, 3), (200_000, 3)), 2
 # The search has seen all motion within its reach, gradients only what is near: it is kept unless it is clearly worse.
 TOLERATED_LOSS = 0.01
 MARGIN_VOXELS = 5
+# Landmarks refine a dense start on levels up to this share of the largest error that it leaves them: there a pull
+# reaches so far that what it bends stays smooth, and what was right elsewhere is not lost on coarser ones.
+LANDMARK_LEVEL = 0.4
+# Where a user asks for it, the images weigh so many times as much as elsewhere.
+EMPHASIS = 4.0
 # Of a level, voxels across the content, for another one of half the resolution to be worth while.
 LEAST_CONTENT = 20
 
@@ -152,6 +158,9 @@ class InstanceOptimisation:
         stage = "deform"
         if coarsest_mm is not None:
             levels, stage = fine_levels(levels, coarsest_mm), "refine"
+        elif residual is not None and pair.landmarks is not None:
+            left = landmark_errors(pair.landmarks, Composite((residual, linear)))
+            levels = fine_levels(levels, LANDMARK_LEVEL * float(left.max()))
         ascent = _Ascent(pair, levels, linear, similarity, settings.landmark_sigma_mm, device, monitor, stage)
         geometry = levels[0].geometry
         field = torch.zeros((1, 3, *geometry.shape), device=device)
@@ -281,6 +290,12 @@ class _LevelImages:
         spacing = float(np.mean(geometry.spacing))
         self.fixed, self.fixed_weight = _on_grid(pair.fixed, geometry, None, spacing, device)
         self.moving, self.moving_weight = _on_grid(pair.moving, geometry, linear.matrix, spacing, device)
+        if pair.emphasis is not None:
+            # Less elsewhere, not more there: a weight above 1 would make the steps longer, not the images weightier.
+            inside = torch.as_tensor(pair.emphasis.data, dtype=torch.float32, device=device)[None, None]
+            inside = resample(inside, index_map(geometry, pair.emphasis.geometry), geometry.shape, "zeros")
+            share = 1 / EMPHASIS + (1 - 1 / EMPHASIS) * inside
+            self.fixed_weight = share if self.fixed_weight is None else self.fixed_weight * share
 
     def force(self, similarity: str) -> Force:
         weights = self.fixed_weight, self.moving_weight
