@@ -122,7 +122,7 @@ def _addLegend(helpers: Helpers, volumeNode, look: _Look, viewIDs: list[str]):
         legend.SetLabelFormat(look.labelFormat)
         # Small, in the upper right corner: Slicer's own annotations are in the others.
         legend.SetSize(0.12, 0.36)
-        legend.SetPosition(0.99, 0.96)
+        legend.SetPosition(0.99, 0.86)
         for identifier in viewIDs:
             legend.AddViewNodeID(identifier)
         legend.SetVisibility(False)

@@ -7,7 +7,6 @@ import slicer
 import vtk
 from deepregister import DisplacementField, Geometry
 from deepregister.errors import TransformError
-from scipy.linalg import expm, logm
 
 from ..frame import matrixArray, vtkMatrix
 from ..grids import atMost, displacementGrid
@@ -82,7 +81,10 @@ class _Powers:
     """A matrix raised to any power between 0 and 1."""
 
     def __init__(self, matrix: np.ndarray):
-        self._matrix = matrix
+        # When it is needed: scipy is no part of what Slicer promises to have at its start.
+        from scipy.linalg import expm, logm
+
+        self._matrix, self._exponential = matrix, expm
         logarithm = logm(matrix)
         # A mirroring, or half a turn with it, has no real logarithm: such a one grows evenly instead.
         exact = np.allclose(np.imag(logarithm), 0, atol=1e-6) and np.allclose(expm(logarithm), matrix, atol=1e-6)
@@ -93,7 +95,7 @@ class _Powers:
         if self._logarithm is None:
             matrix = np.eye(4) + amount * (self._matrix - np.eye(4))
         else:
-            matrix = expm(amount * self._logarithm)
+            matrix = self._exponential(amount * self._logarithm)
         transform = vtk.vtkTransform()
         transform.SetMatrix(vtkMatrix(matrix))
         return transform
