@@ -13,6 +13,7 @@ import os
 import shutil
 import threading
 import time
+import weakref
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -71,6 +72,7 @@ class EngineClient:
         self._answer_due = 0.0
         self._obituary = ""
         self._job: Job | None = None
+        self._unread: weakref.WeakSet[Job] = weakref.WeakSet()
         self._jobs = 0
 
     def __enter__(self) -> EngineClient:
@@ -325,7 +327,7 @@ class EngineClient:
         elif job is not None and name == "error":
             job._finish(rebuild_error(event["kind"], event["message"]))
         elif job is not None and name == "result":
-            job._finish(_unpacked(event["value"], job._folder))
+            job._arrive(event["value"])
 
     def _fail(self, reason: str) -> None:
         """End the worker; `reason` is what a run or a start that waits for it will say."""
@@ -337,6 +339,9 @@ class EngineClient:
     def _disconnect(self, kill: bool = False) -> None:
         connection, self._connection = self._connection, None
         self._hello = self._devices = None
+        for job in [*self._unread]:
+            # Its files go with the connection.
+            job._read()
         if connection is not None:
             connection.close(kill)
             self._log_text = connection.log_text
@@ -351,6 +356,7 @@ class Job:
         self._folder = folder
         self._reports: list[Progress] = []
         self._outcome: Registration | DeepRegisterError | None = None
+        self._packed: dict[str, Any] | None = None
         self._cancelled_at: float | None = None
 
     def poll(self) -> list[Progress]:
@@ -364,7 +370,7 @@ class Job:
     def done(self) -> bool:
         """Whether it has ended, well or not; does not wait."""
         self._client._pump()
-        return self._outcome is not None
+        return self._outcome is not None or self._packed is not None
 
     def cancel(self) -> None:
         """Ask the worker to stop; returns at once. A run that has not ended will end with `Cancelled`, soon.
@@ -372,7 +378,7 @@ class Job:
         A worker that does not stop within the client's `cancel_grace_seconds` is ended.
         """
         with self._client._lock:
-            if self._outcome is not None or self._cancelled_at is not None:
+            if self._outcome is not None or self._packed is not None or self._cancelled_at is not None:
                 return
             self._cancelled_at = time.monotonic()
             with contextlib.suppress(OSError):
@@ -412,9 +418,10 @@ class Job:
         return self.result()
 
     def result(self) -> Registration:
-        """The result, waited for if need be; raises as `wait` does."""
+        """The result, waited for if need be, and read, which takes a moment for a large one; raises as `wait` does."""
         if not self.done:
             return self.wait()
+        self._read()
         if isinstance(self._outcome, DeepRegisterError):
             raise self._outcome
         return self._outcome
@@ -422,6 +429,22 @@ class Job:
     def _overdue(self) -> bool:
         waited = None if self._cancelled_at is None else time.monotonic() - self._cancelled_at
         return waited is not None and waited > self._client.cancel_grace_seconds
+
+    def _arrive(self, packed: dict[str, Any]) -> None:
+        """The result lies in the folder. It is read when it is asked for: who polls must not be held up."""
+        if self._cancelled_at is not None:
+            self._finish(Cancelled())
+            return
+        self._packed = packed
+        self._client._job = None
+        self._client._unread.add(self)
+
+    def _read(self) -> None:
+        with self._client._lock:
+            if self._packed is not None:
+                self._outcome, self._packed = _unpacked(self._packed, self._folder), None
+                self._client._unread.discard(self)
+                shutil.rmtree(self._folder, ignore_errors=True)
 
     def _finish(self, outcome: Registration | DeepRegisterError) -> None:
         # A result that crossed the cancel on its way must not change the scene of a user who cancelled.

@@ -312,3 +312,19 @@ worker.main(register)
     assert client.register(*pair, SETTINGS).settings.model == "affine"
     for text in ("printed early", "as a progress bar", "written to descriptor 1"):
         assert text in client.log_text
+
+
+def test_a_result_is_read_when_it_is_asked_for_and_kept_over_the_end_of_the_worker(pair):
+    with EngineClient() as client:
+        job = client.submit(*pair, SETTINGS)
+        wait_until(lambda: job.done)
+        # Whoever polls has not waited for the voxels to be read: they still lie where the worker put them.
+        assert any(job._folder.iterdir())
+        job.cancel()
+        second = client.submit(*pair, SETTINGS)
+        assert job.result() is job.result()
+        assert not job._folder.exists()
+        wait_until(lambda: second.done)
+        folder = client._connection.folder
+    assert not folder.exists()
+    np.testing.assert_array_equal(second.result().transform.matrix, job.result().transform.matrix)

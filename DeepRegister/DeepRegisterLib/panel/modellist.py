@@ -131,6 +131,10 @@ class ModelList:
         self._selector.clear()
         bold = qt.QFont(self._selector.font)
         bold.setBold(True)
+        # What cannot be chosen would be drawn too pale to be read.
+        dark = self._selector.palette.color(qt.QPalette.Text)
+        light = qt.QColor(dark)
+        light.setAlpha(170)
         for number, row in enumerate(rows):
             self._selector.addItem(row.text, row.name)
             self._selector.setItemData(number, row.tip, qt.Qt.ToolTipRole)
@@ -139,6 +143,7 @@ class ModelList:
             if row.name is None:
                 # The item's flags are kept under this role: without any it can be neither chosen nor pointed at.
                 self._selector.setItemData(number, 0, qt.Qt.UserRole - 1)
+                self._selector.setItemData(number, qt.QBrush(dark if row.heading else light), qt.Qt.ForegroundRole)
         self._rows = rows
 
 

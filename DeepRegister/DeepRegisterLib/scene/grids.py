@@ -34,6 +34,7 @@ _MOST_STARTING_VOXELS = 2**22
 # Cells of the grid beyond the fixed volume: cubic interpolation looks two cells far.
 _MARGIN = 2
 _PROBES = 200_000
+_FEW_PROBES = 10_000
 _INVERSE_PROBES = 10_000
 
 
@@ -132,8 +133,14 @@ def _gridded(transform: Transform, fixed: Geometry) -> NodeTransform:
     wanted = transform.apply_to_points(probes)
     voxel = min(fixed.spacing)
     best, bestNearlyEverywhere, coarserLoss = None, np.inf, np.inf
+    few = slice(None, None, max(1, len(probes) // _FEW_PROBES))
     for refined, geometry in _candidates(start, fixed):
         grid = displacementGrid(transform, geometry)
+        # What is too coarse for some of the points need not be tried on all; the last one is what finer ones are
+        # compared with.
+        coarse = not refined and geometry.spacing != start.spacing
+        if coarse and _farthest(transformedPoints(grid, probes[few]), wanted[few]) > LOSS_ANYWHERE * voxel:
+            continue
         distance = np.linalg.norm(transformedPoints(grid, probes) - wanted, axis=-1)
         loss, nearlyEverywhere = float(distance.max()), float(np.quantile(distance[:spread], 0.99))
         if nearlyEverywhere < bestNearlyEverywhere:
