@@ -36,7 +36,7 @@ def current(pair):
 def click(qt_host, look, mode):
     """Press the button of a mode, and wait for what has to be computed."""
     getattr(look.ui, f"{mode}Button").click()
-    qt_host.wait(lambda: look._work is None)
+    qt_host.wait(lambda: look.ready)
 
 
 def pressed(look):
@@ -110,7 +110,7 @@ def test_a_result_is_shown_at_once_and_the_views_come_back(qt_host, widget, read
     for mode in MODES:
         click(qt_host, look, mode)
     look.ui.gridCheckBox.checked = True
-    qt_host.wait(lambda: look._work is None)
+    qt_host.wait(lambda: look.ready)
     assert slicer.mrmlScene.GetNumberOfNodes() > nodes
     qt_host.leave(widget)
     assert shown() == before
@@ -174,7 +174,7 @@ def test_the_difference_of_before_and_after(qt_host, ready, look, current):
     click(qt_host, look, "difference")
     after = shown()[0][1]
     look.ui.beforeButton.click()
-    qt_host.wait(lambda: look._work is None)
+    qt_host.wait(lambda: look.ready)
     before = shown()[0][1]
     assert before != after
     look.ui.beforeButton.click()
@@ -192,28 +192,28 @@ def test_computing_leaves_the_interface_free(qt_host, ready, look, current, monk
     look.ui.differenceButton.click()
     assert pressed(look) == ["difference"]
     assert shown()[0][1] is None
-    qt_host.wait(lambda: look._work is None)
+    qt_host.wait(lambda: look.ready)
     assert len([line for line in lines if line.endswith(" %")]) > 5
     assert lines[-1] == ""
 
     # Another choice while it computes: the first is dropped.
     look.ui.beforeButton.click()
-    assert look._work is not None
+    assert not look.ready
     look.ui.fadeButton.click()
-    assert look._work is None
+    assert look.ready
     assert pressed(look) == ["fade"]
 
 
 def test_grid_and_arrows_are_slicers_own(qt_host, ready, look, current):
     look.showResult(current)
     look.ui.gridCheckBox.click()
-    qt_host.wait(lambda: look._work is None)
+    qt_host.wait(lambda: look.ready)
     displays = slicer.util.getNodesByClass("vtkMRMLTransformDisplayNode")
     assert [node.GetVisualizationMode() for node in displays if node.GetVisibility()] == [displays[0].VIS_MODE_GRID]
     assert pressed(look) == ["fade"]
     assert visible(look, "wholeCheckBox")
     look.ui.gridCheckBox.click()
-    qt_host.wait(lambda: look._work is None)
+    qt_host.wait(lambda: look.ready)
     assert slicer.util.getNodesByClass("vtkMRMLTransformDisplayNode") == []
     assert pressed(look) == ["fade"]
 
@@ -235,3 +235,13 @@ def test_the_end_of_the_scene_ends_it(qt_host, ready, look, current):
     assert not look.ui.displacementButton.enabled
     assert slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode") == []
     assert slicer.util.getNodesByClass("vtkMRMLTransformDisplayNode") == []
+
+
+def test_the_console_looks_too(qt_host, ready, pair):
+    before = shown()
+    looking = ready.logic.looking()
+    looking.begin(*pair)
+    looking.show("fade")
+    assert shown() == [(pair[0].GetID(), pair[1].GetID(), 0.5)] * 3
+    looking.reset()
+    assert shown() == before

@@ -267,6 +267,23 @@ def test_the_difference_is_what_numpy_says(host, looking, views, pair, result):
     assert not reddish[np.abs(value) < 4].any()
 
 
+def test_outside_the_moving_volume_is_no_difference(host, looking, views, pair):
+    fixed, moving = pair
+    shift = np.eye(4)
+    shift[:3, 3] = (30, 0, 0)
+    result = addLinear(host.scene, shift, "result")
+    moving.SetAndObserveTransformNodeID(result.GetID())
+    registered = addVolume(host.scene, texture(GRID, 2), "registered")
+    looking.begin(fixed, moving, result, registered)
+    looking.show("difference")
+    difference = slicer.util.arrayFromVolume(slicer.util.getNode("Difference"))
+    index = GRID.point_to_index(GRID.points() - (30, 0, 0))
+    outside = np.any((index < -0.51) | (index > np.asarray(GRID.size) - 0.49), axis=-1)
+    assert (difference[outside] == 0).all()
+    assert (difference[~outside] != 0).mean() > 0.99
+    assert 0.3 < outside.mean() < 0.7
+
+
 def test_the_difference_follows_the_stage_of_the_warp(looking, pair, result):
     fixed, moving = pair
     looking.begin(fixed, moving, result)

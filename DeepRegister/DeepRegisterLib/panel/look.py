@@ -72,6 +72,11 @@ class LookPart(Part):
         self._setSpeed()
         self._show()
 
+    @property
+    def ready(self) -> bool:
+        """Whether the views show what was asked for; False while it is being computed."""
+        return self._work is None
+
     def attach(self, parameters) -> None:
         """Follow these parameters."""
         super().attach(parameters)

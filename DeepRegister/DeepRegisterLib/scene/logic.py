@@ -5,12 +5,14 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable
 
+import slicer
 from deepregister import Progress, Settings
 from deepregister.client import EngineClient
 from deepregister.doctor.process import Diagnosis, diagnose
 from deepregister.models.registry import list_models
 
 from .cohort import PairResult, checkPairs, runPairs
+from .looking.looking import Looking
 from .request import requestFromNodes
 from .results import RegistrationNodes
 from .running import RunningRegistration
@@ -181,6 +183,10 @@ class RegistrationLogic(Using):
         checkPairs(pairs, settings)
         options = {"settings": settings, "createRegisteredVolume": createRegisteredVolume}
         return runPairs(pairs, lambda *pair: self.start(*pair, **options), progress, cancelled)
+
+    def looking(self) -> Looking:
+        """What compares two volumes in Slicer's slice views as the panel does; see `Looking`."""
+        return Looking(slicer.mrmlScene, slicer.app.applicationLogic())
 
     @property
     def client(self) -> EngineClient:

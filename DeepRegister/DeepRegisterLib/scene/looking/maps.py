@@ -9,12 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Generator
 
 import numpy as np
-import slicer
 import vtk
 from deepregister import Geometry, Volume
 from vtk.util.numpy_support import vtk_to_numpy
 
-from ..frame import ijkToRAS, matrixArray, transformToFrame, vtkMatrix
+from ..frame import ijkToRAS, transformToFrame, vtkMatrix
 from .motion import Motion
 
 # Computed: yields the share that is done, returns the volume and the ends of its colour scale.
@@ -88,10 +87,6 @@ def _sampler(node, geometry: Geometry) -> Callable[[slice], np.ndarray]:
     toIJK = vtk.vtkMatrix4x4()
     node.GetRASToIJKMatrix(toIJK)
     toWorld = transformToFrame(node)
-    if toWorld is None and np.allclose(matrixArray(toIJK) @ ijkToRAS(geometry), np.eye(4), atol=1e-6):
-        data = slicer.util.arrayFromVolume(node)
-        if data.shape == geometry.shape:
-            return lambda slab: data[slab].astype(np.float32)
     through = vtk.vtkGeneralTransform()
     through.PostMultiply()
     through.Concatenate(vtkMatrix(ijkToRAS(geometry)))

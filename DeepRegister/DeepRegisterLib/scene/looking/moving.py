@@ -43,6 +43,16 @@ class MovingImage:
         return self._stage
 
     @property
+    def sampled(self):
+        """As `node`, but never the registered volume, whose voxels do not tell what lay outside the moving volume."""
+        if self._transform is None or (self._amount == 1.0 and self._transform in parentChain(self._moving)):
+            return self._moving
+        if self._stage is None:
+            self._makeStage()
+            self.setAmount(self._amount)
+        return self._stage
+
+    @property
     def amount(self) -> float:
         """How much of the warp is shown: 0 to 1."""
         return self._amount

@@ -65,12 +65,12 @@ class Overlays:
             viewIDs: of the slice views that get a legend.
         """
         key = _key(kind, movingImage.amount, whole)
-        windows = (maps.windowOf(self._fixedNode), maps.windowOf(movingImage.node))
+        windows = (maps.windowOf(self._fixedNode), maps.windowOf(movingImage.sampled))
         if key in self._nodes and (kind != DIFFERENCE or windows == self._windows[key]):
             return
         look = _LOOKS[kind]
         if kind == DIFFERENCE:
-            volume, low, high = yield from maps.differenceSteps(self._fixed, windows[0], movingImage.node)
+            volume, low, high = yield from maps.differenceSteps(self._fixed, windows[0], movingImage.sampled)
         else:
             yield from self._motion.steps()
             if kind == VOLUME_CHANGE:
