@@ -1,5 +1,6 @@
 """The client against real worker processes: what comes back from a run, and every way in which one can end."""
 
+import ctypes
 import os
 import signal
 import time
@@ -12,7 +13,7 @@ from deepregister import Affine, Settings, Volume
 from deepregister.client import EngineClient
 from deepregister.errors import Cancelled, InputError, ModelError, WorkerError
 from deepregister.landmarks import LandmarkPairs
-from processes import DEAF, DYING, ENDLESS, FAULTY, alive, first_report, posix, run_script, wait_until
+from processes import DEAF, DYING, ENDLESS, FAULTY, PATIENCE_SECONDS, alive, first_report, posix, run_script, wait_until
 from scipy.ndimage import gaussian_filter
 from toymodels import toy_model
 
@@ -328,3 +329,29 @@ def test_a_result_is_read_when_it_is_asked_for_and_kept_over_the_end_of_the_work
         folder = client._connection.folder
     assert not folder.exists()
     np.testing.assert_array_equal(second.result().transform.matrix, job.result().transform.matrix)
+
+
+@posix
+def test_polling_suffices_where_other_threads_rest_between_polls(pair):
+    """Slicer's main thread keeps Python's lock while it waits for events: the reader threads get their turn when Python
+    code runs in it, so that a timer that polls has to be enough for them."""
+    asleep = ctypes.PyDLL(None).usleep
+    with EngineClient() as client:
+        job, reports, turns = client.submit(*pair, SETTINGS), [], 0
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while not job.done:
+            reports += job.poll()
+            asleep(50_000)
+            turns += 1
+            assert time.monotonic() < deadline
+        assert len(reports) > 3
+        assert job.result().settings.model == "affine"
+        other = client.submit(*pair, replace(SETTINGS, model="deformable", quality="accurate"))
+        while not other.poll():
+            asleep(50_000)
+        other.cancel()
+        while not other.done:
+            asleep(50_000)
+            assert time.monotonic() < deadline
+        with pytest.raises(Cancelled):
+            other.result()

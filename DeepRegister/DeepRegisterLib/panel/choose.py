@@ -16,21 +16,26 @@ from .i18n import _
 from .modellist import ModelList
 from .part import Part
 
-_DEVICES = {"auto": "Automatic", "cpu": "Processor (CPU)", "cuda": "NVIDIA graphics card", "mps": "Apple graphics"}
-_QUALITIES = {"fast": "Fast", "balanced": "Balanced", "accurate": "Accurate"}
+_DEVICES = {
+    "auto": _("Automatic"),
+    "cpu": _("Processor (CPU)"),
+    "cuda": _("NVIDIA graphics card (CUDA)"),
+    "mps": _("Apple graphics (MPS)"),
+}
+_QUALITIES = {"fast": _("Fast"), "balanced": _("Balanced"), "accurate": _("Accurate")}
 _OUTPUTS = {
-    "both": "Transform and registered volume",
-    "transform": "Transform",
-    "volume": "Registered volume; the moving one stays in its place",
+    "both": _("Transform and registered volume"),
+    "transform": _("Transform"),
+    "volume": _("Registered volume; the moving one stays in its place"),
 }
 _SIMILARITIES = {
-    "auto": "Automatic",
-    "lncc": "Equal contrast, as in two scans of one kind",
-    "mind": "Structure, across contrasts and modalities",
+    "auto": _("Automatic"),
+    "lncc": _("Equal contrast, as in two scans of one kind"),
+    "mind": _("Structure, across contrasts and modalities"),
 }
+_REFINEMENTS = {"auto": _("Automatic"), "yes": _("Always"), "no": _("Never")}
 # What of a card only those who train models ask for; `deepregister models NAME` shows it.
 _TECHNICAL = ("Architecture", "Parameters", "Grid", "Folder")
-_REFINEMENTS = {"auto": "Automatic", "yes": "Always", "no": "Never"}
 
 
 class ChoosePart(Part):
@@ -57,7 +62,7 @@ class ChoosePart(Part):
             (self.ui.refinementSelector, REFINEMENTS, _REFINEMENTS),
         ):
             for choice in choices:
-                selector.addItem(_(titles[choice]), choice)
+                selector.addItem(titles[choice], choice)
         self.binding = Binding(self.ui, self._update)
         self.ui.experimentalCheckBox.connect("toggled(bool)", self._list)
         self.ui.detailsButton.connect("toggled(bool)", self._showDetails)

@@ -13,9 +13,9 @@ from ..scene.suggestions import madeFor, shownBy
 from .i18n import _
 
 AUTOMATIC = "auto"
-_AUTOMATIC_SUMMARY = "Bends the moving volume where that helps; only shifts, turns and scales it where it does not."
+_AUTOMATIC_SUMMARY = _("Bends the moving volume where that helps; only shifts, turns and scales it where it does not.")
 # Families of the survey that the cards follow, in plain words.
-_GROUPS = {"iterative": "Shift, turn and scale", "deep iterative": "Bend, optimised for the pair"}
+_GROUPS = {"iterative": _("Shift, turn and scale"), "deep iterative": _("Bend, optimised for the pair")}
 # Wide enough for what a model does; the closed list is as narrow as the panel.
 _LIST_WIDTH = 480
 
@@ -59,7 +59,7 @@ class ModelList:
     def summary(self, name: str) -> str:
         """What a model does, and what speaks against it for the volumes that were last shown."""
         if name == AUTOMATIC:
-            return _(_AUTOMATIC_SUMMARY)
+            return _AUTOMATIC_SUMMARY
         if name not in self._cards:
             return _("The model {name}, which this scene names, is not installed here. Choose another.").format(
                 name=name
@@ -106,7 +106,7 @@ class ModelList:
         self._objections = madeFor([*self._cards.values()], shown)
 
     def _listed(self, chosen: str, experimental: bool) -> Iterator[_Row]:
-        yield _Row(_("Automatic"), AUTOMATIC, _(_AUTOMATIC_SUMMARY))
+        yield _Row(_("Automatic"), AUTOMATIC, _AUTOMATIC_SUMMARY)
         yield _Row(_("    chooses by what is known of the two volumes"))
         if chosen != AUTOMATIC and chosen not in self._cards:
             yield _Row(_("{name} (not installed)").format(name=chosen), chosen, self.summary(chosen))
@@ -114,8 +114,7 @@ class ModelList:
         groups: dict[str, list[Card]] = {}
         for card in listed:
             if not self._objections[card.name]:
-                title = _GROUPS.get(card.family)
-                title = _(title) if title else _("Trained network, {family}").format(family=card.family)
+                title = _GROUPS.get(card.family) or _("Trained network, {family}").format(family=card.family)
                 groups.setdefault(title, []).append(card)
         others = [card for card in listed if self._objections[card.name]]
         if others:

@@ -15,13 +15,13 @@ from .i18n import _
 _SIGNS = {"failed": "✖", "folded": "⚠", "low": "⚠", "good": "✔"}
 # In plain words, in the order of the engine's `STAGES`.
 _STAGES = {
-    "prepare": "Prepare",
-    "align": "Align",
-    "deform": "Bend",
-    "refine": "Refine",
-    "inverse": "Invert",
-    "measure": "Measure",
-    "write": "Write",
+    "prepare": _("Prepare"),
+    "align": _("Align"),
+    "deform": _("Bend"),
+    "refine": _("Refine"),
+    "inverse": _("Invert"),
+    "measure": _("Measure"),
+    "write": _("Write"),
 }
 
 
@@ -78,7 +78,7 @@ def measureRows(measures: Mapping[str, Any]) -> list[tuple[str, str]]:
 def verdictText(verdict: Verdict) -> str:
     """The verdict as rich text: a sign and bold words first, what follows from it, then what speaks against it."""
     sign = _SIGNS[verdict.level] if not (verdict.level == "good" and verdict.against) else "●"
-    heading = f"<p><b>{sign} {escape(_(verdict.headline))}.</b> {escape(_(verdict.advice))}</p>"
+    heading = f"<p><b>{sign} {escape(verdict.headline)}.</b> {escape(verdict.advice)}</p>"
     reasons = "".join(f"<li>{escape(reason)}</li>" for reason in verdict.against)
     return heading + (f"<ul>{reasons}</ul>" if reasons else "")
 
@@ -123,5 +123,5 @@ def cardText(entries: Iterable[tuple[str, str]]) -> str:
 
 def stagesText(stages: Sequence[str]) -> str:
     """The steps of a run so far as rich text, the one under way in bold."""
-    names = [escape(_(_STAGES.get(stage, stage))) for stage in stages]
+    names = [escape(_STAGES.get(stage, stage)) for stage in stages]
     return " › ".join([*names[:-1], f"<b>{names[-1]}</b>"]) if names else ""
