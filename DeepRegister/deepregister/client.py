@@ -213,17 +213,17 @@ class EngineClient:
         return self._hand_over("inspect", inputs)
 
     def write(self, kind: str, path: str | os.PathLike, **arguments: Any) -> Job:
-        """Hand the writing of a "page" or a "dicom" series to the worker; see `paperwork.write`.
+        """Hand the writing of a "page", a "dicom" series or a "transform" to the worker; see `paperwork.write`.
 
         Args:
             kind: what to write.
-            path: the page's file, or the series' folder.
-            arguments: the other arguments of `page.write_page` or `dicomseries.write_dicom_series`.
+            path: the file, or the series' folder.
+            arguments: the other arguments that `paperwork.write` takes for that kind.
 
         Raises:
             WorkerError, FileError: as `submit`.
         """
-        place = {"page": "path", "dicom": "folder"}[kind]
+        place = "folder" if kind == "dicom" else "path"
         # The worker runs in a folder of its own.
         arguments[place] = str(Path(path).absolute())
         return self._hand_over("write", {"kind": kind, "arguments": arguments})

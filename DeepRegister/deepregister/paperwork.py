@@ -1,6 +1,6 @@
-"""What the worker process writes to files for somebody else: the report page of a result, or a DICOM series.
+"""What the worker process writes to files for somebody else: a report page, a DICOM series, a transform.
 
-Neither needs torch. In the worker they keep no window waiting, and its Python need not be the caller's.
+None of them needs torch. In the worker they keep no window waiting, and its Python need not be the caller's.
 """
 
 from __future__ import annotations
@@ -10,8 +10,12 @@ from typing import Any
 
 from .dicomseries import write_dicom_series
 from .errors import Cancelled, InputError
+from .geometry import Geometry
 from .page import write_page
 from .progress import Progress
+from .transforms import Transform
+from .transforms.files import write_transform
+from .transforms.inversion import inverse_on as solved
 
 
 def write(
@@ -20,11 +24,13 @@ def write(
     progress: Callable[[Progress], None] | None = None,
     cancelled: Callable[[], bool] | None = None,
 ) -> list[str]:
-    """Write a report page or a DICOM series.
+    """Write a report page, a DICOM series or a transform.
 
     Args:
-        kind: "page" or "dicom".
-        arguments: of `page.write_page` or `dicomseries.write_dicom_series`, the place as an absolute path.
+        kind: "page", "dicom" or "transform".
+        arguments: of `page.write_page`, `dicomseries.write_dicom_series` or `transforms.files.write_transform`, the
+            place as an absolute path; for a transform also `inverse_on`, a grid in moving space to solve for the
+            inverse on and write that instead.
         progress: is told that it begins.
         cancelled: asked before it begins.
 
@@ -53,4 +59,13 @@ def _dicom(**arguments: Any) -> list[str]:
     return [str(path) for path in write_dicom_series(**arguments)]
 
 
-_WRITERS = {"page": ("Writing the report page", _page), "dicom": ("Writing the DICOM series", _dicom)}
+def _transform(path: str, transform: Transform, onto: Geometry | None, inverse_on: Geometry | None) -> list[str]:
+    write_transform(transform if inverse_on is None else solved(transform, inverse_on), path, onto)
+    return [path]
+
+
+_WRITERS = {
+    "page": ("Writing the report page", _page),
+    "dicom": ("Writing the DICOM series", _dicom),
+    "transform": ("Writing the transform", _transform),
+}

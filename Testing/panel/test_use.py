@@ -104,7 +104,7 @@ def test_a_refusal_is_shown_unchanged(panel, result, pair):
     assert not panel.run.ui.errorFrame.visible
 
 
-def test_the_transform_and_its_inverse_are_saved(panel, result, tmp_path, monkeypatch):
+def test_the_transform_and_its_inverse_are_saved(qt_host, panel, result, tmp_path, monkeypatch):
     ui = panel.use.ui
     for inverse, sign in ((False, 1), (True, -1)):
         choose(ui.directionSelector, inverse)
@@ -112,15 +112,17 @@ def test_the_transform_and_its_inverse_are_saved(panel, result, tmp_path, monkey
             path = tmp_path / f"{inverse}{ending}"
             answering(monkeypatch, path)
             ui.saveButton.click()
+            qt_host.wait(lambda: idle(panel))
             assert str(path) in ui.savedLabel.text
             moved = read_transform(path).apply_to_points(np.zeros((1, 3)))[0]
             np.testing.assert_allclose(moved, sign * SHIFT_LPS_MM, atol=1e-3)
     answering(monkeypatch, tmp_path / "result.docx")
     ui.saveButton.click()
     assert "no transform format has this ending" in panel.run.ui.errorLabel.text
+    assert not panel.running
     answering(monkeypatch, "")
     ui.saveButton.click()
-    assert not panel.run.ui.errorFrame.visible or "ending" in panel.run.ui.errorLabel.text
+    assert not panel.running
 
 
 def test_report_and_dicom_are_written_by_the_worker(qt_host, panel, result, tmp_path, monkeypatch):

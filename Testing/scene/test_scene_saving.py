@@ -49,28 +49,39 @@ def asITKReads(path, points):
 
 
 @pytest.mark.parametrize("transform", [deformable, rigid])
-def test_every_format_gives_the_result_and_its_inverse_back(scene, tmp_path, transform):
+@pytest.mark.parametrize("session", ["that registered", "after loading"])
+def test_every_format_gives_the_result_and_its_inverse_back(scene, tmp_path, transform, session):
     nodes = registered(scene, transform)
     before = dump(scene)
     onFixed = inside()
     onMoving = nodes.registration.transform.apply_to_points(onFixed)
+    result = nodes if session == "that registered" else nodes.transformNode
     for ending, inverse in itertools.product((".h5", ".tfm", ".nrrd", ".nii.gz"), (False, True)):
         path = tmp_path / f"{'inverse' if inverse else 'forward'}{ending}"
-        RegistrationLogic().saveTransform(nodes, path, inverse)
+        RegistrationLogic().saveTransform(result, path, inverse)
         start, end = (onMoving, onFixed) if inverse else (onFixed, onMoving)
         for found in (asSlicerReads(scene, path, start), asITKReads(path, start)):
-            # The scene's grid, and between its voxels cubic in Slicer, linear in ITK.
-            assert np.linalg.norm(found - end, axis=1).max() < 0.5, path.name
-            assert np.linalg.norm(found - end, axis=1).mean() < 0.2, path.name
+            # What the engine found is written as it is; a field on the grid of a volume is linear between its voxels,
+            # and the inverse of a scene's grid as coarse as that grid.
+            apart = np.linalg.norm(found - end, axis=1)
+            assert apart.mean() < 0.25 and apart.max() < 0.6, (path.name, apart.mean(), apart.max())
     assert dump(scene) == before
 
 
-def test_the_engines_inverse_is_written_as_it_is(scene, tmp_path):
-    nodes = registered(scene, deformable, createInverse=True)
-    RegistrationLogic().saveTransform(nodes.transformNode, tmp_path / "inverse.nrrd", inverse=True)
+def test_the_worker_writes_the_same_file(scene, logic, tmp_path):
+    nodes = registered(scene, deformable)
+    files = logic.startSaving(nodes.transformNode, tmp_path / "worker.h5", inverse=True).finish()
+    logic.saveTransform(nodes.transformNode, tmp_path / "here.h5", inverse=True)
     points = nodes.registration.transform.apply_to_points(inside())
-    there = transformedPoints(nodes.inverseTransformNode.GetTransformFromParent(), points)
-    assert np.linalg.norm(asSlicerReads(scene, tmp_path / "inverse.nrrd", points) - there, axis=1).max() < 1e-3
+    np.testing.assert_allclose(asITKReads(files[0], points), asITKReads(tmp_path / "here.h5", points), atol=1e-6)
+
+
+def test_beyond_its_field_itk_has_the_affine_part(scene, tmp_path):
+    nodes = registered(scene, deformable)
+    RegistrationLogic().saveTransform(nodes, tmp_path / "result.h5")
+    far = FIXED.centre + np.array([[200.0, 0, 0], [0, -300, 0]])
+    wanted = nodes.registration.transform.apply_to_points(far)
+    np.testing.assert_allclose(asITKReads(tmp_path / "result.h5", far), wanted, atol=1e-3)
 
 
 def test_what_the_node_does_is_written_its_own_parents_included(scene, tmp_path):

@@ -100,17 +100,25 @@ class UsePart(Part):
     def _apply(self) -> None:
         way = self.ui.waySelector.itemData(self.ui.waySelector.currentIndex)
         node = self.ui.nodeSelector.currentNode()
-        # Slicer resamples and hardens in its own process; a large volume takes a moment.
-        done = self._done(lambda: self.logic.applyResult(self._current, node, self._inverse, way))
-        if done is not None:
-            self.ui.appliedLabel.text = done.message
+        self.onError("")
+        try:
+            # Slicer resamples and hardens in its own process; a large volume takes a moment.
+            with busy():
+                applied = self.logic.applyResult(self._current, node, self._inverse, way)
+        except DeepRegisterError as error:
+            self.onError(str(error))
+        else:
+            self.ui.appliedLabel.text = applied.message
 
     def _save(self) -> None:
         name = f"{self._current.transformNode.GetName()}{_(' inverse') if self._inverse else ''}.h5"
         formats = f"{_('ITK transform')} (*.h5 *.tfm);;{_('Displacement field')} (*.nrrd *.nii.gz)"
         path = self._askForFile(_("Save the transform"), name, formats)
-        if path and self._done(lambda: self.logic.saveTransform(self._current, path, self._inverse) or path):
-            self.ui.savedLabel.text = _("Saved as {path}.").format(path=path)
+        if path:
+            self.onStart(lambda: self.logic.startSaving(self._current, path, self._inverse), self._showSaved)
+
+    def _showSaved(self, files: list[Path]) -> None:
+        self.ui.savedLabel.text = _("The transform is in {path}.").format(path=files[0])
 
     def _report(self) -> None:
         path = self._askForFile(_("Write the report page"), f"{self._current.transformNode.GetName()}.html", "(*.html)")
@@ -143,13 +151,3 @@ class UsePart(Part):
         name = "".join(letter if letter not in '/\\:*?"<>|' else "_" for letter in name)
         # Under PythonQt the answer is the path alone.
         return qt.QFileDialog.getSaveFileName(self, title, name, formats)
-
-    def _done(self, action):
-        """What `action` returned under the busy cursor; None where it failed, which is shown."""
-        self.onError("")
-        try:
-            with busy():
-                return action()
-        except DeepRegisterError as error:
-            self.onError(str(error))
-            return None

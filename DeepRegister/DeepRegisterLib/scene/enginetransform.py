@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import vtk
 from deepregister import Affine, Composite, DisplacementField, Geometry, Transform
 from deepregister.transforms import LinearTransform
 
@@ -42,9 +43,10 @@ def engineTransform(current: CurrentResult) -> tuple[Transform, Transform | None
 def _agree(transform: Transform, node, fixed: Geometry) -> bool:
     """Whether the node still does what the engine found: somebody may have edited or inverted it."""
     points = fixed.index_to_point(np.random.default_rng(0).uniform(0, np.asarray(fixed.size) - 1, (_PROBES, 3)))
-    apart = np.linalg.norm(
-        transformedPoints(node.GetTransformFromParent(), points) - transform.apply_to_points(points), axis=1
-    )
+    # Its own parents count too, should somebody have put it under others.
+    fromWorld = vtk.vtkGeneralTransform()
+    node.GetTransformFromWorld(fromWorld)
+    apart = np.linalg.norm(transformedPoints(fromWorld, points) - transform.apply_to_points(points), axis=1)
     return bool(apart.max() <= float(node.GetAttribute("DeepRegister.GridLossMm") or 0) + _TOLERANCE_MM)
 
 

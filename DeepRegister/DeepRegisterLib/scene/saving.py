@@ -4,34 +4,33 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
-import slicer
+import numpy as np
 from deepregister import Geometry
 from deepregister.errors import FileError
+from deepregister.paperwork import write
 from deepregister.transforms import LinearTransform
-from deepregister.transforms.inversion import inverse_on
-from deepregister.writing import replacing
+from deepregister.transforms.files import FIELD_ENDINGS
 
 from .current import CurrentResult
-from .grids import NodeTransform, atMost, displacementGrid, nodeTransform
-from .transforms import setNodeTransform, transformFromNode
+from .enginetransform import engineTransform
+from .grids import atMost
 from .volumes import volumeFromNode
 
-# What may hold any transform, and what holds a displacement at each voxel of a grid.
-TRANSFORM_ENDINGS = (".h5", ".tfm")
-FIELD_ENDINGS = (".nrrd", ".nii.gz", ".nii")
-# A field that had to be sampled for a file: as fine as the volume, up to so many voxels (200 MB).
-_MOST_VOXELS = 2**24
-_MARGIN_VOXELS = 2
+# What the panel offers, and Slicer reads back as a transform.
+ENDINGS = (".h5", ".tfm", ".nrrd", ".nii.gz")
+# An inverse that nobody knows yet is solved for on so many points at most, which takes some seconds.
+_MOST_POINTS = 2**18
 
 
 def saveTransform(current: CurrentResult, path: str | os.PathLike, inverse: bool = False) -> None:
     """Write a result as a file that maps fixed to moving points, as Slicer and ITK expect it; or its inverse.
 
-    The file does what the transform node does. A matrix, or one displacement grid as a result has it, is written as it
-    is. What a format cannot hold, such as a matrix as a field, or what most programs cannot read, such as an inverse
-    that is yet to be computed, is sampled on the volume that it maps from; an inverse is then solved for, which takes
-    some seconds for a large volume. Outside its grid Slicer carries on with the edge of a field, ITK with nothing.
+    In the session that registered the file holds what the engine found: as .h5 or .tfm an affine transform and the
+    field that comes before it, so that ITK, which knows no displacement outside a field, has the affine there. From a
+    loaded scene, or where the transform node was changed since, it holds what the node does, its parents included. A
+    displacement field lies on the grid of the volume that it maps from.
 
     Args:
         current: the registration.
@@ -43,50 +42,35 @@ def saveTransform(current: CurrentResult, path: str | os.PathLike, inverse: bool
         FileError: an ending that names no format, or a place that cannot be written.
         TransformError: the transform has no value somewhere on the volume.
     """
-    path = Path(path)
-    name = path.name.lower()
-    isField = name.endswith(FIELD_ENDINGS)
-    if not isField and not name.endswith(TRANSFORM_ENDINGS):
+    write("transform", {"path": str(path), **savingRequest(current, path, inverse)})
+
+
+def savingRequest(current: CurrentResult, path: str | os.PathLike, inverse: bool) -> dict[str, Any]:
+    """What has to be written where, as `paperwork.write` takes it; the path itself left out."""
+    name = Path(path).name.lower()
+    if not name.endswith(ENDINGS):
         raise FileError(
-            f"{path.name}: no transform format has this ending. Use {' or '.join(TRANSFORM_ENDINGS)} for an ITK "
-            f"transform, {' or '.join(FIELD_ENDINGS[:2])} for a displacement field."
+            f"{Path(path).name}: no transform format has this ending. Use {' or '.join(ENDINGS[:2])} for an ITK "
+            f"transform, {' or '.join(ENDINGS[2:])} for a displacement field."
         )
-    current.checkAlive()
-    storage = slicer.vtkMRMLTransformStorageNode()
-    with replacing(path) as aside:
-        storage.SetFileName(str(aside))
-        if not storage.WriteData(_written(current, inverse, isField)):
-            raise OSError(storage.GetUserMessages().GetAllMessagesAsString() or "Slicer's writer refused")
-
-
-def _written(current: CurrentResult, inverse: bool, isField: bool):
-    """A transform node that the file can hold; one of the scene if that is one."""
-    node = current.inverseTransformNode if inverse else current.transformNode
-    if node is not None and _canStay(node, isField):
-        return node
-    geometry = _grid(current.fixedNode)
-    transform = transformFromNode(current.transformNode, geometry)
+    transform, known, grid = engineTransform(current)
+    solveOn = None
     if inverse:
-        geometry = _grid(current.movingNode, current.transformNode)
-        transform = inverse_on(transform, geometry)
-    if isField or not isinstance(transform, LinearTransform):
-        prepared = NodeTransform(displacementGrid(transform, geometry))
-    else:
-        prepared = nodeTransform(transform, geometry)
-    written = getattr(slicer, prepared.nodeClass)()
-    setNodeTransform(written, prepared)
-    return written
+        # Where the moving volume was: it may be under the result now.
+        grid = volumeFromNode(current.movingNode, current.transformNode)[0].geometry
+        if known is not None:
+            transform = known
+        elif isinstance(transform, LinearTransform):
+            transform = transform.inverse()
+        else:
+            solveOn = _asCoarseAs(current.transformNode, grid)
+    return {"transform": transform, "onto": grid if name.endswith(FIELD_ENDINGS) else None, "inverse_on": solveOn}
 
 
-def _canStay(node, isField: bool) -> bool:
-    """Whether Slicer writes the node so that every program reads it."""
-    if node.GetParentTransformNode() is not None:
-        return False
-    if node.IsTransformToWorldLinear():
-        return not isField
-    # None for a grid that is only the inverse of what the node holds.
-    return node.GetTransformFromParentAs("vtkOrientedGridTransform", False, True) is not None
-
-
-def _grid(volumeNode, frame=None) -> Geometry:
-    return atMost(_MOST_VOXELS, volumeFromNode(volumeNode, frame)[0].geometry).padded(_MARGIN_VOXELS)
+def _asCoarseAs(node, geometry: Geometry) -> Geometry:
+    """A grid over the same box with the spacing of the node's own field: the inverse is as smooth as that."""
+    field = node.GetTransformFromParentAs("vtkOrientedGridTransform", False)
+    spacing = np.asarray(geometry.spacing)
+    if field is not None:
+        spacing = np.maximum(spacing, min(field.GetDisplacementGrid().GetSpacing()))
+    return atMost(_MOST_POINTS, geometry.with_spacing(spacing))

@@ -16,7 +16,7 @@ from .dicom import dicomRequest, exportDicom
 from .paperwork import RunningPaperwork
 from .reports import pageContent
 from .results import RegistrationNodes
-from .saving import saveTransform
+from .saving import saveTransform, savingRequest
 from .sequences import RunningSequence, SequenceResult
 
 
@@ -50,12 +50,16 @@ class Using:
         Args:
             result: a registration, see above.
             path: .h5 or .tfm for an ITK transform, .nrrd or .nii.gz for a displacement field in mm.
-            inverse: write the inverse. Where none was made with the registration it is computed, which takes a while.
+            inverse: write the inverse. In a scene that was loaded it has to be solved for, which takes some seconds.
 
         Raises:
             DeepRegisterError: the place cannot be written, or the ending names no format.
         """
         saveTransform(currentOf(result), path, inverse)
+
+    def startSaving(self, result, path: str | os.PathLike, inverse: bool = False) -> RunningPaperwork:
+        """Start what `saveTransform` does in the worker process and return at once."""
+        return RunningPaperwork(self.client.write("transform", path, **savingRequest(currentOf(result), path, inverse)))
 
     def exportDicom(self, volumeNode, folder: str | os.PathLike) -> list[Path]:
         """Write a volume as a DICOM series that belongs to its patient and study in the subject hierarchy.
