@@ -4,8 +4,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import qt
 import slicer
-from deepregister.models.registry import Figure, list_models
+from deepregister.models.registry import Figure, find_model, list_models
 from deepregister.settings import DEVICES, QUALITIES
 from DeepRegisterLib.scene.parameters import OUTPUTS, Parameters
 from DeepRegisterLib.selftest import addPhantom
@@ -19,16 +20,16 @@ def rows(selector):
 def learned(name, **entries):
     """The card of a learned model that was never run."""
     values = {"architecture": "voxelmorph", "family": "unsupervised", "experimental": False, "spacing_mm": 4.0}
-    return replace(list_models()[-1], name=name, title=name.capitalize(), **(values | entries))
+    return replace(find_model("deformable"), name=name, title=name.capitalize(), **(values | entries))
 
 
 @pytest.fixture
 def withModels(monkeypatch, qt_host, module):
-    """Opens the panel of a module that has these cards besides its own."""
-    opened = []
+    """Opens the panel of a module that has these cards besides those without training."""
+    opened, untrained = [], [card for card in list_models() if not card.learned]
 
     def open(*cards):
-        monkeypatch.setattr(module.DeepRegisterLogic, "models", lambda self: [*list_models(), *cards])
+        monkeypatch.setattr(module.DeepRegisterLogic, "models", lambda self: [*untrained, *cards])
         opened.append(qt_host.open(module))
         return opened[-1].panel.choose
 
@@ -157,12 +158,21 @@ def test_a_model_that_is_not_installed_here_is_named(panel, pair, scene):
 
 
 def test_every_parameter_has_a_widget(panel):
-    assert panel.choose.binding.names == set(Parameters.names()) - {"resultTransform"}
+    bound = {
+        widget.property("SlicerParameterName")
+        for part in panel.parts
+        for widget in vars(part.ui).values()
+        if widget.property("SlicerParameterName")
+    }
+    assert bound == set(Parameters.names()) - {"resultTransform"}
+    assert panel.choose.binding.names <= bound
 
 
 def test_every_widget_that_can_be_used_has_a_tooltip(panel):
     for part in panel.parts:
         for name, widget in vars(part.ui).items():
+            if isinstance(widget, qt.QLabel):
+                continue
             if name.endswith(("Selector", "SpinBox", "CheckBox", "Slider", "Text")) or (
                 name.endswith("Button") and not hasattr(widget, "collapsed")
             ):
