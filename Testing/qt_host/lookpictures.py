@@ -57,6 +57,7 @@ def comparisons(qtHost, headless, look, size: int = 360, mouse: tuple[int, int] 
             shown = windows[:2] if mode == "sideBySide" else windows
             yield name, title, [_image(window.pixels()) for window in shown]
     finally:
+        look.ui.arrowsCheckBox.checked = False
         look.ui.restoreViewsButton.click()
         for window in windows:
             window.close()

@@ -170,6 +170,43 @@ def test_side_by_side_cuts_both_volumes_alike(looking, layout, views, pair):
     assert nodes[1].GetOrientation() == "Sagittal"
 
 
+def test_side_by_side_slicer_moves_both(host, looking, views, pair):
+    link = slicer.vtkMRMLSliceLinkLogic()
+    link.SetMRMLApplicationLogic(host.applicationLogic)
+    link.SetMRMLScene(host.scene)
+    looking.begin(*pair)
+    looking.show("sideBySide")
+    red, yellow = (view.GetSliceNode() for view in views[:2])
+    # As Slicer's views do while the mouse moves.
+    views[0].StartSliceOffsetInteraction()
+    views[0].SetSliceOffset(red.GetSliceOffset() + 8)
+    views[0].EndSliceOffsetInteraction()
+    assert np.allclose(*(matrixArray(node.GetXYToRAS()) for node in (red, yellow)))
+    assert yellow.GetSliceOffset() == red.GetSliceOffset()
+    looking.reset()
+
+
+def test_a_scene_saved_meanwhile_can_be_read(host, looking, views, pair, result, capfd):
+    looking.begin(*pair, result)
+    looking.grid = True
+    looking.show("volumeChange")
+    looking.setAmount(0.5)
+    host.scene.SetSaveToXMLString(1)
+    host.scene.Commit()
+    text = host.scene.GetSceneXMLString()
+    assert "Volume change" not in text
+    assert "DeepRegister" not in text
+    assert "in part" not in text
+    other = slicer.vtkMRMLScene()
+    other.SetLoadFromXMLString(1)
+    other.SetSceneXMLString(text)
+    other.Import()
+    names = {other.GetNthNode(number).GetName() for number in range(other.GetNumberOfNodes())}
+    assert {"fixed", "moving", "result"} <= names
+    assert other.GetFirstNodeByClass("vtkMRMLSliceCompositeNode").GetForegroundVolumeID() is None
+    assert "ERR" not in capfd.readouterr().err
+
+
 def test_volumes_are_looked_at_where_they_are_in_the_middle(looking, views, pair):
     looking.begin(*pair)
     looking.show("fade")

@@ -169,10 +169,13 @@ class LookPart(Part):
             if mode == "flicker":
                 self._flicker.start()
             self._show()
-        except DeepRegisterError as error:
+        except Exception as error:
             self._stopWork()
-            self.onError(str(error))
             self._show()
+            if not isinstance(error, DeepRegisterError):
+                # A mistake of ours: Slicer's Python console says where.
+                raise
+            self.onError(str(error))
         else:
             self.onStatus(_("Computing the colours: {share} %").format(share=round(100 * share)))
 
@@ -270,10 +273,11 @@ class LookPart(Part):
         for name in _CONTROLS[DIFFERENCE]:
             getattr(self.ui, name).visible = mode in KINDS
         hasResult = self._current is not None and self._current.alive
-        for name in ("warpLabel", "beforeButton", "patternLabel", "gridCheckBox", "arrowsCheckBox"):
+        for name in ("warpLabel", "patternLabel", "gridCheckBox", "arrowsCheckBox"):
             getattr(self.ui, name).enabled = hasResult
         for name in ("warpSlider", "playButton"):
             getattr(self.ui, name).enabled = hasResult and mode not in KINDS
+        self.ui.beforeButton.enabled = hasResult and mode not in OF_THE_TRANSFORM
         for kind in OF_THE_TRANSFORM:
             self._buttons[kind].enabled = hasResult
         drawn = self.ui.gridCheckBox.checked or self.ui.arrowsCheckBox.checked
