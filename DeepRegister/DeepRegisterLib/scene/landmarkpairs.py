@@ -25,7 +25,7 @@ class PairErrors:
 
     Attributes:
         names: of the pairs: the labels of the fixed points.
-        identifiers: of the fixed points; they stay the same when points are added, removed or sorted.
+        identifiers: of the fixed points in the scene; they stay the same when points are added, removed or sorted.
         pairs: the points in the world, LPS mm, the moving ones without the result; None where there is no whole pair.
         before: (n,), mm: as the volumes lie without the result.
         after: (n,), mm: under the result; None without one.
@@ -124,7 +124,7 @@ def pairErrors(fixedNode, movingNode, transformNode=None) -> PairErrors:
         after = np.linalg.norm(carried - moving, axis=1)
     return PairErrors(
         names,
-        tuple(fixedNode.GetNthControlPointID(index) for index in first[:count]),
+        tuple(f"{fixedNode.GetID()} {fixedNode.GetNthControlPointID(index)}" for index in first[:count]),
         LandmarkPairs(fixed, moving, names),
         np.linalg.norm(fixed - moving, axis=1),
         after,

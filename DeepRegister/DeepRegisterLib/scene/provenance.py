@@ -44,6 +44,16 @@ def recordedNotes(node) -> tuple[str, ...]:
     return tuple(json.loads(node.GetAttribute(_PREFIX + "Notes") or "[]"))
 
 
+def recordPulledBy(node, identifiers: Iterable[str]) -> None:
+    """Note which landmark pairs drew the result towards them: their errors say little of it."""
+    node.SetAttribute(_PREFIX + "PulledBy", json.dumps(sorted(identifiers)))
+
+
+def recordedPulledBy(node) -> frozenset[str]:
+    """What `recordPulledBy` noted."""
+    return frozenset(json.loads(node.GetAttribute(_PREFIX + "PulledBy") or "[]"))
+
+
 def recordedSettings(node) -> Settings | None:
     """The settings that reproduce the registration a transform node came from; None for another transform."""
     text = node.GetAttribute(_PREFIX + "Settings")

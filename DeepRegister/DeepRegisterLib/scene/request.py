@@ -10,6 +10,7 @@ from deepregister.landmarks import LandmarkPairs
 from deepregister.models.registry import find_model
 
 from .grids import atMost
+from .landmarkpairs import pairErrors
 from .landmarks import landmarksFromNodes
 from .masks import maskFromNode, regionsFromNode
 from .parents import checkOutput, parentChain
@@ -25,7 +26,9 @@ _INITIAL_MARGIN_VOXELS = 4
 class Request:
     """One registration: the nodes it is about, and what the engine gets.
 
-    `notes` are sentences for the user about how the inputs were understood.
+    `notes` are sentences for the user about how the inputs were understood; `pulledBy` names the points that draw the
+    result (see `landmarkpairs.PairErrors.identifiers`). Where the output transform has a registered volume or an
+    inverse that follow it, `registeredVolumeNode` and `inverseTransformNode` are overwritten instead of made.
     """
 
     fixedNode: object
@@ -43,6 +46,9 @@ class Request:
     initial: Transform | None
     landmarks: LandmarkPairs | None
     notes: tuple[str, ...]
+    pulledBy: tuple[str, ...] = ()
+    registeredVolumeNode: object | None = None
+    inverseTransformNode: object | None = None
 
     def checkNodes(self) -> None:
         """Raise `InputError` if a node that the result is about has left the scene meanwhile."""
@@ -113,9 +119,10 @@ def requestFromNodes(
         else:
             onto = atMost(_MOST_INITIAL_VOXELS, fixed.geometry).padded(_INITIAL_MARGIN_VOXELS)
             initial = transformFromNode(initialTransformNode, onto)
-    landmarks = None
+    landmarks, pulledBy = None, ()
     if fixedLandmarksNode is not None or movingLandmarksNode is not None:
         landmarks = landmarksFromNodes(fixedLandmarksNode, movingLandmarksNode, earlier)
+        pulledBy = pairErrors(fixedLandmarksNode, movingLandmarksNode).identifiers
     return Request(
         fixedNode,
         movingNode,
@@ -132,4 +139,5 @@ def requestFromNodes(
         initial,
         landmarks,
         notes,
+        pulledBy,
     )

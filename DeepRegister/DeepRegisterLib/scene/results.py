@@ -11,7 +11,7 @@ from .edit import SceneEdit
 from .grids import NodeTransform, linearPart, nodeTransform
 from .hierarchy import placeBeside, placeInStudy
 from .parents import checkOutput, putUnder
-from .provenance import INVERSE, REGISTERED, record, recordNotes
+from .provenance import INVERSE, REGISTERED, record, recordNotes, recordPulledBy
 from .request import Request
 from .transforms import setNodeTransform
 from .volumes import copyDisplay, setVolume
@@ -67,6 +67,7 @@ def insertResult(request: Request, registration: Registration) -> RegistrationNo
             edit.keep(transformNode)
         _fill(transformNode, forward)
         record(transformNode, registration, fixedNode, movingNode)
+        recordPulledBy(transformNode, request.pulledBy)
         place = (
             putUnder(movingNode, transformNode, edit)
             if request.applyTransform
@@ -74,7 +75,11 @@ def insertResult(request: Request, registration: Registration) -> RegistrationNo
         )
 
         registeredNode = None
-        if registered is not None:
+        if registered is not None and _isPresent(request.registeredVolumeNode):
+            registeredNode = request.registeredVolumeNode
+            edit.keep(registeredNode)
+            setVolume(registeredNode, registered)
+        elif registered is not None:
             registeredNode = edit.add(
                 "vtkMRMLLabelMapVolumeNode" if _isLabelMap(movingNode) else "vtkMRMLScalarVolumeNode",
                 f"{movingNode.GetName()} registered",
@@ -85,7 +90,12 @@ def insertResult(request: Request, registration: Registration) -> RegistrationNo
             placeInStudy(registeredNode, fixedNode, movingNode, edit)
 
         inverseNode = None
-        if inverse is not None:
+        if inverse is not None and _isPresent(request.inverseTransformNode):
+            inverseNode = request.inverseTransformNode
+            edit.keep(inverseNode)
+            _fill(inverseNode, inverse)
+            record(inverseNode, registration, movingNode, fixedNode)
+        elif inverse is not None:
             name = f"{fixedNode.GetName()} to {movingNode.GetName()} ({model}, inverse)"
             inverseNode = edit.add(inverse.nodeClass, name)
             _fill(inverseNode, inverse)
@@ -115,6 +125,10 @@ def _inverse(request: Request, registration: Registration) -> NodeTransform:
 def _fill(node, prepared: NodeTransform) -> None:
     setNodeTransform(node, prepared)
     node.SetAttribute("DeepRegister.GridLossMm", f"{prepared.lossMm:.4f}")
+
+
+def _isPresent(node) -> bool:
+    return node is not None and node.GetScene() is not None and bool(node.GetScene().IsNodePresent(node))
 
 
 def _isLabelMap(node) -> bool:
