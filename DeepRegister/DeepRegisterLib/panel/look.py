@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Generator
+from contextlib import nullcontext
 
 import qt
 import slicer
@@ -48,6 +49,7 @@ class LookPart(Part):
         self._pair: tuple = ()
         self._work: Generator[float, None, None] | None = None
         self._working: str | None = None
+        self._share = 0.0
         self._playedFrom = 0.0
         self._buttons = {mode: getattr(self.ui, f"{mode}Button") for mode in MODES}
         for mode, button in self._buttons.items():
@@ -86,6 +88,10 @@ class LookPart(Part):
         """Put the views back: another module's views are not this panel's to change."""
         self._choose(None)
         super().detach()
+
+    def release(self) -> None:
+        """Put the views back: another part needs them."""
+        self._choose(None)
 
     def leaveScene(self) -> None:
         """Forget the result."""
@@ -151,7 +157,7 @@ class LookPart(Part):
     def _compute(self, mode: str) -> None:
         """Start to compute what a mode needs; shown when it is there."""
         self._takeOver()
-        self._working, self._work = mode, self._looking.prepare(mode)
+        self._working, self._work, self._share = mode, self._looking.prepare(mode), 0.0
         # The first step tells at once whether there is anything to compute, or why there cannot be.
         self._workOn()
         if self._work is not None:
@@ -160,7 +166,9 @@ class LookPart(Part):
     def _workOn(self) -> None:
         """One more step."""
         try:
-            share = next(self._work)
+            # What is left after the whole is computed takes longer than a step.
+            with busy() if self._share == 1.0 else nullcontext():
+                self._share = next(self._work)
         except StopIteration:
             mode = self._working
             self._stopWork()
@@ -177,7 +185,7 @@ class LookPart(Part):
                 raise
             self.onError(str(error))
         else:
-            self.onStatus(_("Computing the colours: {share} %").format(share=round(100 * share)))
+            self.onStatus(_("Computing the colours: {share} %").format(share=round(100 * self._share)))
 
     def _stopWork(self) -> None:
         if self._work is not None:

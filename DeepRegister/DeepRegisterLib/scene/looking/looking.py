@@ -115,6 +115,8 @@ class Looking:
     def prepare(self, mode: str) -> Generator[float, None, None]:
         """Compute what `show(mode)` needs, in steps of some 20 ms: yields the share that is done.
 
+        After the share 1 what is left is one longer step, of about a tenth of a second.
+
         Raises:
             InputError: nothing is being compared, or there is no transform to show.
         """

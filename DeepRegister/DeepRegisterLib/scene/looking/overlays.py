@@ -59,6 +59,8 @@ class Overlays:
     def make(self, kind: str, movingImage, whole: bool, viewIDs: list[str]) -> Generator[float, None, None]:
         """Compute one in small steps, yielding the share that is done; nothing if it is there and still true.
 
+        After the share 1 what is left, the volume into the scene, is one longer step.
+
         Args:
             movingImage: the `MovingImage` as it is to be seen: a difference is of one stage of the warp.
             whole: a displacement with the shift and turn of the whole.
@@ -73,6 +75,7 @@ class Overlays:
             volume, low, high = yield from maps.differenceSteps(self._fixed, windows[0], movingImage.sampled)
         else:
             yield from self._motion.steps()
+            yield 1.0
             if kind == VOLUME_CHANGE:
                 volume, low, high = maps.volumeChangeMap(self._motion)
             else:
