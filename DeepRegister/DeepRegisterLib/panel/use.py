@@ -111,9 +111,12 @@ class UsePart(Part):
             self.ui.appliedLabel.text = applied.message
 
     def _save(self) -> None:
-        name = f"{self._current.transformNode.GetName()}{_(' inverse') if self._inverse else ''}.h5"
-        formats = f"{_('ITK transform')} (*.h5 *.tfm);;{_('Displacement field')} (*.nrrd *.nii.gz)"
-        path = self._askForFile(_("Save the transform"), name, formats)
+        name = self._current.transformNode.GetName()
+        if self._inverse:
+            name = _("{name} inverse").format(name=name)
+        formats = (_("ITK transform"), "*.h5 *.tfm"), (_("Displacement field"), "*.nrrd *.nii.gz")
+        filters = ";;".join(f"{title} ({endings})" for title, endings in formats)
+        path = self._askForFile(_("Save the transform"), f"{name}.h5", filters)
         if path:
             self.onStart(lambda: self.logic.startSaving(self._current, path, self._inverse), self._showSaved)
 
