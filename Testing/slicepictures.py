@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes.util
 import sys
 
 import numpy as np
@@ -22,11 +23,15 @@ def pixels(sliceLogic) -> np.ndarray:
     return vtk_to_numpy(image.GetPointData().GetScalars()).reshape(rows, columns, 4).copy()
 
 
+def canDraw() -> bool:
+    """Whether a `Window` can be made here: on Linux it takes the library EGL, which needs no display."""
+    return sys.platform != "linux" or ctypes.util.find_library("EGL") is not None
+
+
 class Window:
     """A slice view as it is drawn: the picture of its slice logic, with transforms and colour legends over it."""
 
     def __init__(self, host, sliceLogic):
-        # On Linux by EGL, which needs no display.
         self._window = vtk.vtkEGLRenderWindow() if sys.platform == "linux" else vtk.vtkRenderWindow()
         self._window.SetOffScreenRendering(1)
         self._window.SetMultiSamples(0)
