@@ -119,6 +119,17 @@ def test_motion_follows_the_images_when_both_are_shifted(name):
     assert torch.allclose(shifted.roll(-by // 2, -1)[..., part], still[..., part], atol=1e-4)
 
 
+@pytest.mark.parametrize("name", SMALL)
+def test_in_half_precision_the_motion_is_nearly_the_same_and_single(name):
+    network = moving_network(name)
+    with torch.inference_mode():
+        exact = network(*images()).fixed_to_moving
+        with torch.autocast("cpu", torch.bfloat16):
+            rounded = network(*images()).fixed_to_moving
+    assert rounded.dtype == torch.float32
+    assert 0 < float((rounded - exact).abs().max()) < 0.1 * float(exact.abs().max())
+
+
 def test_the_brightness_range_of_an_image_is_nothing_to_the_pyramid():
     network = moving_network("pyramid")
     fixed, moving = images()

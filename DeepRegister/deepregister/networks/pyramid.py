@@ -164,8 +164,8 @@ class _Decoder(nn.Module):
         hidden = F.leaky_relu(self.second(hidden), SLOPE)
         # Whole voxels of a coarse grid are added up here: too much for half precision.
         with torch.autocast(matches.device.type, enabled=False):
-            mean_shift = F.conv3d(torch.softmax(self.sharpness * single(matches), 1), self.shifts)
-            velocity = single(self.velocity(hidden)) + self.vote(mean_shift)
+            mean_shift = self.vote(F.conv3d(torch.softmax(self.sharpness * single(matches), 1), self.shifts))
+        velocity = single(self.velocity(hidden)) + mean_shift
         return (velocity - _exchanged(velocity)) / 2, hidden
 
 

@@ -115,7 +115,9 @@ def measure(
     if wanted != (card.architecture, dict(card.parameters)):
         raise InputError(f"{model} was not trained by this recipe: its network is another. Choose the recipe it names.")
     with _threads(threads), joined(device) as ranks, tempfile.TemporaryDirectory() as folder:
-        source = _source(recipe, data, Path(folder) / DATA, ranks, watchers)
+        # What the training has prepared is taken again where it is still there.
+        kept = model / FOLDER / DATA
+        source = _source(recipe, data, kept if kept.exists() else Path(folder) / DATA, ranks, watchers)
         network = load_network(card, ranks.device)
         figures, _ = validate(network, source.validation, recipe)
         rounded = rounding_mm(network, source.validation, recipe.data.spacing_mm)
