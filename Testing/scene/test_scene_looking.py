@@ -172,6 +172,23 @@ def test_side_by_side_cuts_both_volumes_alike(looking, layout, views, pair):
     assert nodes[1].GetOrientation() == "Sagittal"
 
 
+def test_side_by_side_stays_at_the_place_that_is_looked_at(looking, views, pair):
+    looking.begin(*pair)
+    looking.show("fade")
+    nodes = [view.GetSliceNode() for view in views]
+    place = flippedPoints(GRID.centre) + (11, -9, 14)
+    for node in nodes:
+        node.JumpSliceByOffsetting(*place)
+    looking.show("sideBySide")
+    assert nodes[0].GetSliceOffset() == pytest.approx(place[2])
+    assert nodes[1].GetSliceOffset() == pytest.approx(place[2])
+    # Axial in both: where they are moved to holds for the view that cuts this way.
+    nodes[0].SetSliceOffset(place[2] + 5)
+    nodes[1].SetSliceOffset(place[2] + 5)
+    looking.show("checkerboard")
+    assert nodes[0].GetSliceOffset() == pytest.approx(place[2] + 5)
+
+
 def test_side_by_side_slicer_moves_both(host, looking, views, pair):
     link = slicer.vtkMRMLSliceLinkLogic()
     link.SetMRMLApplicationLogic(host.applicationLogic)

@@ -21,7 +21,7 @@ from .moving import MovingImage
 from .overlays import DIFFERENCE, DISPLACEMENT, KINDS, VOLUME_CHANGE, Overlays
 from .pattern import Pattern
 from .sides import Sides, fit
-from .views import SliceView, Views
+from .views import SliceView, Views, meetingPoint
 
 FADE, FLICKER, CHECKERBOARD, REVEAL = "fade", "flicker", "checkerboard", "reveal"
 SIDE_BY_SIDE = "sideBySide"
@@ -138,8 +138,11 @@ class Looking:
         """
         for _ in self.prepare(mode):
             pass
+        place = None
         if mode != self._mode and SIDE_BY_SIDE in (mode, self._mode):
-            # The two arrangements of the views have nothing in common: each begins from what was there at first.
+            if self._mode is not None:
+                place = meetingPoint(self._shown())
+            # The two arrangements begin from what was there at first, but at the place that is being looked at.
             self._views.restore()
         self._views.remember()
         self._mode = mode
@@ -152,15 +155,17 @@ class Looking:
         if crosshair is not None:
             self._observe(crosshair, slicer.vtkMRMLCrosshairNode.CursorPositionModifiedEvent, self._onCursor)
         self.update()
+        if place is not None:
+            for view in self._shown():
+                view.sliceNode.JumpSliceByOffsetting(*place)
 
     def update(self) -> None:
         """Make the views show what the attributes say; for `whole`, `grid` and `arrows` call `show` instead."""
         if self._mode is None:
             return
         self._drawPattern()
-        views = self._sides.views() if self._mode == SIDE_BY_SIDE else self._views.all()
         known = {node.GetID() for node in (self._fixed, self._moving, self._image.node)}
-        for number, view in enumerate(views):
+        for number, view in enumerate(self._shown()):
             background, foreground, opacity = self._layers(number)
             composite = view.compositeNode
             elsewhere = composite.GetBackgroundVolumeID() not in known
@@ -200,6 +205,9 @@ class Looking:
         self._views.restore()
         self._helpers.clear()
         self._forget()
+
+    def _shown(self) -> list[SliceView]:
+        return self._sides.views() if self._mode == SIDE_BY_SIDE else self._views.all()
 
     def _layers(self, number: int) -> tuple:
         """Background, foreground and its opacity in a view; `number` tells the two side by side apart."""

@@ -114,6 +114,15 @@ class Views:
         return identifier if identifier and self._scene.GetNodeByID(identifier) is not None else None
 
 
+def meetingPoint(views: list[SliceView]) -> np.ndarray:
+    """RAS mm of the point that lies in the planes of all views, as near as can be to the middle of the first."""
+    planes = [matrixArray(view.sliceNode.GetSliceToRAS()) for view in views]
+    normals = np.array([plane[:3, 2] / np.linalg.norm(plane[:3, 2]) for plane in planes])
+    middle = planes[0][:3, 3]
+    distances = [normal @ (plane[:3, 3] - middle) for normal, plane in zip(normals, planes, strict=True)]
+    return middle + np.linalg.lstsq(normals, np.asarray(distances), rcond=None)[0]
+
+
 def copyPlane(source, target) -> None:
     """Let a slice node cut where another one cuts, as wide."""
     _setPlane(target, _plane(source))
