@@ -18,6 +18,11 @@ NODES = (
     "slidingRegions",
     "fixedLandmarks",
     "movingLandmarks",
+    "fixedPoints",
+    "movingPoints",
+    "fixedSegmentation",
+    "movingSegmentation",
+    "emphasis",
 )
 # What is not a node, with another value than the one it begins with.
 CHOICES = {
@@ -30,6 +35,7 @@ CHOICES = {
     "fieldSpacingMm": 2.3,
     "landmarkSigmaMm": 0.1,
     "refinement": "no",
+    "toleranceMm": 2.5,
 }
 TRANSFORMS = ("initialTransform", "outputTransform", "resultTransform")
 

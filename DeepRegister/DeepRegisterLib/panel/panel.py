@@ -8,8 +8,10 @@ import slicer
 from ..scene.current import CurrentResult
 from ..scene.parameters import Parameters
 from ..scene.results import RegistrationNodes
+from .check import CheckPart
 from .checkup import CheckupPart
 from .choose import ChoosePart
+from .improve import ImprovePart
 from .look import LookPart
 from .result import ResultPart
 from .run import RunPart
@@ -25,7 +27,7 @@ class RegistrationPanel(qt.QWidget):
         uiFolder: holds the .ui files of the parts.
 
     Attributes:
-        choose, run, result, look, use, sequence, checkup: the parts.
+        choose, run, result, look, check, improve, use, sequence, checkup: the parts.
     """
 
     def __init__(self, logic, uiFolder: str, parent=None):
@@ -37,10 +39,22 @@ class RegistrationPanel(qt.QWidget):
         self.run = RunPart(logic, uiFolder)
         self.result = ResultPart(logic, uiFolder)
         self.look = LookPart(logic, uiFolder)
+        self.check = CheckPart(logic, uiFolder)
+        self.improve = ImprovePart(logic, uiFolder)
         self.use = UsePart(logic, uiFolder)
         self.sequence = SequencePart(logic, uiFolder)
         self.checkup = CheckupPart(logic, uiFolder)
-        self.parts = (self.choose, self.run, self.result, self.look, self.use, self.sequence, self.checkup)
+        self.parts = (
+            self.choose,
+            self.run,
+            self.result,
+            self.look,
+            self.check,
+            self.improve,
+            self.use,
+            self.sequence,
+            self.checkup,
+        )
         layout = qt.QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         for part in self.parts:
@@ -53,6 +67,8 @@ class RegistrationPanel(qt.QWidget):
         self.choose.onChange = self.run.setMissing
         self.run.onRunning = self._setRunning
         self.run.onInstallation = self.checkup.open
+        self.check.onPlacing = self.look.release
+        self.check.onPairs = self.improve.showPairs
 
     @property
     def running(self) -> bool:

@@ -31,6 +31,12 @@ class RunningRefinement:
     def __init__(self, running: RunningRegistration, current: CurrentResult, history: History, pairs: _Pairs | None):
         self._running, self._current, self._history, self._pairs = running, current, history, pairs
         self._nodes: RegistrationNodes | None = None
+        self._outcome: tuple[str, ...] = ()
+
+    @property
+    def outcome(self) -> tuple[str, ...]:
+        """After `finish`: what became of the landmark errors, in sentences; empty without landmarks."""
+        return self._outcome
 
     def poll(self) -> list[Progress]:
         """The reports that have come since the last call; does not wait."""
@@ -57,7 +63,7 @@ class RunningRefinement:
             before = self._history.keep(self._current) if self._current.alive else None
             nodes = self._running.finish(progress)
             self._history.add(before, nodes.transformNode)
-            said = () if self._pairs is None else self._pairs.sentences(nodes.transformNode)
+            said = self._outcome = () if self._pairs is None else self._pairs.sentences(nodes.transformNode)
             recordNotes(nodes.transformNode, (*said, *nodes.notes))
             self._nodes = replace(nodes, message=" ".join((*said, nodes.message)), notes=(*said, *nodes.notes))
         return self._nodes

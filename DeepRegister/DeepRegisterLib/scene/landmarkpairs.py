@@ -56,11 +56,17 @@ class PairErrors:
         return None if errors is None or not len(errors) else error_statistics(errors)
 
 
-def makeLists(fixedVolume, movingVolume):
-    """Two empty point lists for pairs, one on each volume and moving with it; returns the fixed and the moving one."""
+def makeLists(fixedVolume, movingVolume, fixedNode=None, movingNode=None):
+    """Two point lists for pairs, one on each volume and moving with it; returns the fixed and the moving one.
+
+    `fixedNode` and `movingNode` are lists that are there already: only what is missing is made, and is empty.
+    """
     lists = []
     with SceneEdit(fixedVolume.GetScene()) as edit:
-        for side, volume in (("fixed", fixedVolume), ("moving", movingVolume)):
+        for side, volume, there in (("fixed", fixedVolume, fixedNode), ("moving", movingVolume, movingNode)):
+            if there is not None:
+                lists.append(there)
+                continue
             node = edit.add("vtkMRMLMarkupsFiducialNode", f"{volume.GetName()} landmarks")
             node.SetControlPointLabelFormat("%d")
             edit.addDisplayNode(node)

@@ -16,10 +16,11 @@ from .looking.looking import Looking
 from .request import requestFromNodes
 from .results import RegistrationNodes
 from .running import RunningRegistration
+from .trusting import Trusting
 from .using import Using
 
 
-class RegistrationLogic(Using):
+class RegistrationLogic(Using, Trusting):
     """Registers volumes of the scene through a worker process that is kept for the next run.
 
         nodes = RegistrationLogic().register(fixedNode, movingNode, model="deformable")

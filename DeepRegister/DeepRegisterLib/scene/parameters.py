@@ -87,6 +87,8 @@ class Parameters:
 
     The name of each property is the name of the parameter, or the role of the node reference, on the node.
     `resultTransform` is no choice but what came of them: the transform of the last registration; see `CurrentResult`.
+    `fixedPoints`, `movingPoints` and the segmentations are what a result is checked with, `emphasis` is where it is to
+    be improved; none of them has a part in a registration.
     `output` is one of `OUTPUTS`, `refinement` of `REFINEMENTS`; a `fieldSpacingMm` of 0 leaves it to the quality.
     """
 
@@ -100,6 +102,11 @@ class Parameters:
     initialTransform = _NodeReference()
     outputTransform = _NodeReference()
     resultTransform = _NodeReference()
+    fixedPoints = _NodeReference()
+    movingPoints = _NodeReference()
+    fixedSegmentation = _NodeReference()
+    movingSegmentation = _NodeReference()
+    emphasis = _NodeReference()
     model = _Text("auto")
     quality = _Text("balanced")
     device = _Text("auto")
@@ -109,6 +116,7 @@ class Parameters:
     fieldSpacingMm = _Number(0.0)
     landmarkSigmaMm = _Number(1.0)
     refinement = _Text("auto")
+    toleranceMm = _Number(5.0)
 
     def __init__(self, node):
         self.node = node
