@@ -120,14 +120,18 @@ def test_models_made_for_the_chosen_volumes_come_first(withModels, pair):
     assert named.index("mri") < named.index("scan")
     texts = [text for text, _name in rows(selector)]
     assert texts.index("Made for other volumes") == named.index("scan") - 1
-    assert texts[named.index("mri") - 1] == "Trained network, unsupervised"
+    # After "Automatic" and what that does, above the models that suit all volumes.
+    assert named.index("mri") == 3
+    assert texts[2] == "Made for such volumes"
     choose(selector, "scan")
     assert "It was made for other volumes: the fixed volume does not look like CT" in part.ui.modelSummary.text
     choose(selector, "whole")
     assert "mm across, not 400 to 900 mm" in part.ui.modelSummary.text
-    # Without volumes nothing speaks against a model.
+    # Without volumes nothing speaks for or against a model.
     part.ui.movingSelector.setCurrentNode(None)
-    assert "Made for other volumes" not in [text for text, _name in rows(selector)]
+    texts = [text for text, _name in rows(selector)]
+    assert "Trained network, unsupervised" in texts
+    assert not {"Made for other volumes", "Made for such volumes"} & {*texts}
 
 
 def test_ct_is_seen_as_ct(withModels, pair, scene):

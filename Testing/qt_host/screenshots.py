@@ -119,7 +119,7 @@ def main():
     before = list(views.pictures())
     running(host, camera, panel)
     after = list(views.pictures())
-    camera.unfold(panel.choose, panel.result, panel.look)
+    camera.unfold(panel.choose, panel.result)
     picture = camera.panel()
     compose(picture, before, after).save(str(options.folder / "panel.png"))
     camera.unfold(panel.result, panel.look)

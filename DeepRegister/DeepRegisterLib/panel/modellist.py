@@ -16,6 +16,8 @@ AUTOMATIC = "auto"
 _AUTOMATIC_SUMMARY = _("Bends the moving volume where that helps; only shifts, turns and scales it where it does not.")
 # Families of the survey that the cards follow, in plain words.
 _GROUPS = {"iterative": _("Shift, turn and scale"), "deep iterative": _("Bend, optimised for the pair")}
+# More reasons against a model are not read.
+_REASONS = 2
 # Wide enough for what a model does; the closed list is as narrow as the panel.
 _LIST_WIDTH = 480
 
@@ -42,6 +44,7 @@ class ModelList:
         self._selector = selector
         self._cards = {card.name: card for card in cards}
         self._rows: list[_Row] = []
+        self._suitable: list[str] = []
         self._objections: dict[str, list[str]] = {card.name: [] for card in cards}
         self._seen: tuple = ()
         selector.view().setMinimumWidth(_LIST_WIDTH)
@@ -66,7 +69,7 @@ class ModelList:
             )
         summary = self._cards[name].summary
         if self._objections[name]:
-            reasons = _(", and ").join(self._objections[name])
+            reasons = _(", and ").join(self._objections[name][:_REASONS])
             summary += " " + _("It was made for other volumes: {reasons}.").format(reasons=reasons)
         return summary
 
@@ -103,7 +106,7 @@ class ModelList:
         shown: Shown | None = None
         if fixedNode is not None and movingNode is not None:
             shown = shownBy(fixedNode, movingNode)
-        self._objections = madeFor([*self._cards.values()], shown)
+        self._suitable, self._objections = madeFor([*self._cards.values()], shown)
 
     def _listed(self, chosen: str, experimental: bool) -> Iterator[_Row]:
         yield _Row(_("Automatic"), AUTOMATIC, _AUTOMATIC_SUMMARY)
@@ -112,8 +115,10 @@ class ModelList:
             yield _Row(_("{name} (not installed)").format(name=chosen), chosen, self.summary(chosen))
         listed = [c for c in self._cards.values() if experimental or not c.experimental or c.name == chosen]
         groups: dict[str, list[Card]] = {}
+        if self._suitable:
+            groups[_("Made for such volumes")] = [self._cards[name] for name in self._suitable]
         for card in listed:
-            if not self._objections[card.name]:
+            if card.name not in self._suitable and not self._objections[card.name]:
                 title = _GROUPS.get(card.family) or _("Trained network, {family}").format(family=card.family)
                 groups.setdefault(title, []).append(card)
         others = [card for card in listed if self._objections[card.name]]

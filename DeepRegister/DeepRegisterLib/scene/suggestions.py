@@ -80,6 +80,13 @@ def _thinned(node) -> Volume:
     return Volume.from_array(np.ascontiguousarray(thinned), tuple(spacing), name=node.GetName())
 
 
-def madeFor(cards: list[Card], shown: Shown | None) -> dict[str, list[str]]:
-    """By the name of each model, what speaks against it for the pair: clauses; empty where nothing does."""
-    return {card.name: [] if shown is None else shown.objections(card) for card in cards}
+def madeFor(cards: list[Card], shown: Shown | None) -> tuple[list[str], dict[str, list[str]]]:
+    """Which models were made for a pair, and which for others.
+
+    Returns:
+        Names of the learned models that say that they were made for such volumes, the first choice first; and by the
+        name of each model what speaks against it, clauses, empty where nothing does.
+    """
+    if shown is None:
+        return [], {card.name: [] for card in cards}
+    return [card.name for card in shown.suitable(cards)], {card.name: shown.objections(card) for card in cards}
