@@ -54,7 +54,7 @@ class CheckPart(Part):
         self.table.onHeld = self._hold
         ui = self.ui
         ui.structuresTable.setColumnCount(len(checkwords.STRUCTURES))
-        ui.structuresTable.setHorizontalHeaderLabels([_(title) for title in checkwords.STRUCTURES])
+        ui.structuresTable.setHorizontalHeaderLabels(list(checkwords.STRUCTURES))
         ui.structuresTable.verticalHeader().setVisible(False)
         self._structureCells: list = []
         for name, slot in (

@@ -14,8 +14,15 @@ from .i18n import _
 
 NOTHING = "–"
 # Columns of the tables.
-PAIRS = ("Pair", "Before (mm)", "After (mm)", "Held back")
-STRUCTURES = ("Structure", "Dice before", "Dice after", "Surfaces (mm)", "Volume (ml)", "Change")
+PAIRS = (_("Pair"), _("Before (mm)"), _("After (mm)"), _("Held back"))
+STRUCTURES = (
+    _("Structure"),
+    _("Dice before"),
+    _("Dice after"),
+    _("Surfaces (mm)"),
+    _("Volume (ml)"),
+    _("Change"),
+)
 
 
 def verdictText(judgement: Judgement) -> str:
@@ -41,7 +48,7 @@ def errorsText(errors: PairErrors, drawn: np.ndarray) -> str:
     groups = [(_("All pairs"), np.ones(len(errors), dtype=bool))]
     if drawn.any() and not drawn.all():
         groups = [(_("Pairs that drew the result"), drawn), (_("Other pairs"), ~drawn)]
-    head = "".join(f"<td>&nbsp;&nbsp;<i>{escape(_(word))}</i></td>" for word in ("mean", "median", "largest"))
+    head = "".join(f"<td>&nbsp;&nbsp;<i>{escape(word)}</i></td>" for word in (_("mean"), _("median"), _("largest")))
     rows = f"<tr><td></td>{head}</tr>"
     for title, chosen in groups:
         before, after = (errors.statistics(stage, chosen) for stage in ("before", "after"))

@@ -33,7 +33,7 @@ class PairsTable:
         self._cells: list[list] = []
         self._filling = False
         widget.setColumnCount(len(checkwords.PAIRS))
-        widget.setHorizontalHeaderLabels([_(title) for title in checkwords.PAIRS])
+        widget.setHorizontalHeaderLabels(list(checkwords.PAIRS))
         widget.verticalHeader().setVisible(False)
         widget.horizontalHeader().setStretchLastSection(True)
         widget.connect("cellClicked(int,int)", lambda row, column: self.onRow(row))
