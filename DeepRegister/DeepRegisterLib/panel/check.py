@@ -56,6 +56,7 @@ class CheckPart(Part):
         ui.structuresTable.setColumnCount(len(checkwords.STRUCTURES))
         ui.structuresTable.setHorizontalHeaderLabels(list(checkwords.STRUCTURES))
         ui.structuresTable.verticalHeader().setVisible(False)
+        ui.structuresTable.horizontalHeader().setSectionResizeMode(qt.QHeaderView.Stretch)
         self._structureCells: list = []
         for name, slot in (
             ("placeButton", self._place),
@@ -104,7 +105,7 @@ class CheckPart(Part):
         if current is not self._current:
             self._stopPlacing()
             self._current = current
-            self._fixed = None if current is None else volumeFromNode(current.fixedNode)[0].geometry
+            self._fixed = _gridOf(current)
             self._showFindings(None)
         if self.parameters is not None:
             keepWithVolume(self.parameters.fixedPoints)
@@ -138,7 +139,7 @@ class CheckPart(Part):
         return self.parameters.fixedPoints, self.parameters.movingPoints
 
     def _judge(self) -> None:
-        there = self._transform is not None
+        there = self._transform is not None and self._fixed is not None
         self.ui.verdictLabel.visible = there
         if there:
             drawn = pulled(self.errors, self._transform)
@@ -286,3 +287,10 @@ class CheckPart(Part):
             function()
         except DeepRegisterError as error:
             self.onError(str(error))
+
+
+def _gridOf(current: CurrentResult | None) -> Geometry | None:
+    """The fixed volume's grid; None without a result, or where a scene was loaded whose file of it was not found."""
+    if current is None or current.fixedNode.GetImageData() is None:
+        return None
+    return volumeFromNode(current.fixedNode)[0].geometry

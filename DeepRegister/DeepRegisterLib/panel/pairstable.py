@@ -29,13 +29,14 @@ class PairsTable:
         self._widget = widget
         self.onRow: Callable[[int], None] = lambda row: None
         self.onHeld: Callable[[int, bool], None] = lambda row, held: None
-        # PythonQt leaves the cells to Python: they last as long as this list.
+        # Qt owns the cells, and ends those of rows that go; here they are at hand to be rewritten.
         self._cells: list[list] = []
         self._filling = False
         widget.setColumnCount(len(checkwords.PAIRS))
         widget.setHorizontalHeaderLabels(list(checkwords.PAIRS))
         widget.verticalHeader().setVisible(False)
-        widget.horizontalHeader().setStretchLastSection(True)
+        widget.verticalHeader().setDefaultSectionSize(24)
+        widget.horizontalHeader().setSectionResizeMode(qt.QHeaderView.Stretch)
         widget.connect("cellClicked(int,int)", lambda row, column: self.onRow(row))
         widget.connect("cellChanged(int,int)", self._changed)
 
