@@ -18,10 +18,10 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE.parents[1] / "DeepRegister"), str(HERE.parent), str(HERE.parent / "panel")]
 
-import numpy as np
-import slicer
-from headless_slicer import HeadlessSlicer
-from qt_host.host import Host
+import numpy as np  # noqa: E402
+import slicer  # noqa: E402
+from headless_slicer import HeadlessSlicer  # noqa: E402
+from qt_host.host import Host  # noqa: E402
 
 PAIRS = 200
 
@@ -88,9 +88,16 @@ def running(host: Host, panel, size: int) -> dict[str, float]:
         panel.logic.start, RunningRegistration.finish = start, finish
     if panel.run.ui.errorFrame.visible:
         raise SystemExit(panel.run.ui.errorLabel.text)
+    pairs = table(panel)
     for node in (*pair, panel.current.registeredVolumeNode, panel.current.transformNode):
         slicer.mrmlScene.RemoveNode(node)
-    return {"compute": seconds, "block": computing.longest, "hand over": handing[0], "insert": inserting[0]}
+    return {
+        "compute": seconds,
+        "block": computing.longest,
+        "hand over": handing[0],
+        "insert": inserting[0],
+        "pairs": pairs,
+    }
 
 
 def volumes(size: int) -> tuple:
@@ -104,6 +111,29 @@ def volumes(size: int) -> tuple:
         slicer.util.updateVolumeFromArray(node, zoom(coarse, size / coarse.shape[0], order=1))
         node.SetSpacing((1.0, 1.0, 1.0))
     return nodes
+
+
+def table(panel) -> float:
+    """Seconds to measure and show 200 landmark pairs again after one point has moved."""
+    from deepregister.landmarks import LandmarkPairs
+    from DeepRegisterLib.scene.landmarkpairs import makeLists
+    from DeepRegisterLib.scene.pairfiles import addPairs
+
+    parameters = panel.check.parameters
+    lists = makeLists(parameters.fixedVolume, parameters.movingVolume)
+    parameters.fixedPoints, parameters.movingPoints = lists
+    places = np.random.default_rng(0).uniform(-40, 40, (2, PAIRS, 3))
+    addPairs(*lists, LandmarkPairs(*places), panel.current.transformNode)
+    panel.check.update()
+    seconds = []
+    for turn in range(5):
+        lists[1].SetNthControlPointPosition(turn, 1.0 + turn, 2.0, 3.0)
+        timed(panel.check.update, seconds)()
+    if panel.check.ui.pairsTable.rowCount != PAIRS:
+        raise SystemExit(f"The table has {panel.check.ui.pairsTable.rowCount} rows.")
+    for node in lists:
+        slicer.mrmlScene.RemoveNode(node)
+    return float(np.median(seconds))
 
 
 def cycling(host: Host, panel, cycles: int, folder: Path) -> dict[str, float]:
@@ -166,6 +196,7 @@ def main() -> int:
         (f"handing the volumes over, {voxels}, with the start of the worker", f"{1000 * cold['hand over']:.0f} ms"),
         (f"handing the volumes over, {voxels}", f"{1000 * warm['hand over']:.0f} ms"),
         (f"reading and inserting the result, {voxels}", f"{1000 * warm['insert']:.0f} ms"),
+        (f"{PAIRS} landmark pairs measured and shown again", f"{1000 * warm['pairs']:.0f} ms"),
         (f"{options.cycles} starts and cancels", f"{cycles['seconds']:.0f} s"),
         ("longest wait from Cancel to the next start", f"{cycles['longest']:.2f} s"),
         ("nodes left by them", f"{cycles['nodes']}"),

@@ -1,6 +1,6 @@
 """Pictures of the panel in each of its states, and of the comparisons in the slice views, made anew.
 
-    PYTHONPATH=DeepRegister:Testing python -m qt_host.screenshots FIXED MOVING Resources/Screenshots
+    PYTHONPATH=DeepRegister:Testing python -m qt_host.screenshots FIXED MOVING Resources/Screenshots --pairs PAIRS.csv
 
 The views are drawn by Slicer's own slice logic; their place beside the panel imitates Slicer's layout. Commands that
 name the Python of this machine name PythonSlicer instead, as they do in Slicer.
@@ -95,6 +95,7 @@ def main():
     parser.add_argument("fixed", type=Path)
     parser.add_argument("moving", type=Path)
     parser.add_argument("folder", type=Path)
+    parser.add_argument("--pairs", type=Path, help="landmark pairs as the section Check exports them")
     parser.add_argument("--model", default="deformable")
     parser.add_argument("--quality", default="fast")
     parser.add_argument("--window", type=float)
@@ -125,9 +126,10 @@ def main():
     camera.unfold(panel.result, panel.look)
     camera.take("panel-result")
     sheet([*comparisons(host, headless, panel.look, 260)]).save(str(options.folder / "comparisons.png"))
-    for name, parts in (("use", (panel.use, panel.sequence)),):
-        camera.unfold(*parts)
-        camera.take(f"panel-{name}")
+    if options.pairs is not None:
+        checking(host, camera, panel, options.pairs)
+    camera.unfold(panel.use, panel.sequence)
+    camera.take("panel-use")
     host.close(widget)
     views.close()
 
@@ -180,6 +182,21 @@ def running(host, camera, panel):
     host.wait(lambda: not panel.running, 3600)
     if panel.run.ui.errorFrame.visible:
         raise SystemExit(panel.run.ui.errorLabel.text)
+
+
+def checking(host, camera, panel, pairs):
+    """Landmark pairs from a file, measured; the field inspected."""
+    from DeepRegisterLib.scene.landmarkpairs import makeLists
+    from DeepRegisterLib.scene.pairfiles import addPairs, readPairs
+
+    parameters = panel.check.parameters
+    parameters.fixedPoints, parameters.movingPoints = makeLists(parameters.fixedVolume, parameters.movingVolume)
+    addPairs(*panel.check._lists, readPairs(pairs), panel.current.transformNode)
+    panel.check.update()
+    panel.check.ui.inspectButton.click()
+    host.wait(lambda: not panel.running, 600)
+    camera.unfold(panel.check, panel.improve)
+    camera.take("panel-check")
 
 
 def load(path):
