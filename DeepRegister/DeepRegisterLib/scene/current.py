@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from deepregister import Settings
-from deepregister.errors import InputError
 from deepregister.confidence import Confidence
+from deepregister.errors import InputError
 from deepregister.page.verdict import Verdict, judge
 from deepregister.result import Registration
 
