@@ -25,7 +25,7 @@ from .devices import choose_device, describe_device
 from .errors import InputError, ResourceError
 from .evidence import gather
 from .landmarks import LandmarkPairs
-from .models.choice import WITHOUT_TRAINING, Choice, choose, contrast_warning, warning
+from .models.choice import WITHOUT_TRAINING, Choice, choose, warning, warnings_of_looks
 from .models.fitting import within_memory
 from .models.instance import split_start
 from .models.registry import BUILT_IN, Card, find_model, list_models, load_model
@@ -223,19 +223,20 @@ def _journey(
     else:
         # What follows bends far beyond the precision of an affine: more effort here would be lost.
         aligned = load_model(affine).run(pair, start, replace(settings, quality="fast"), device, monitor)
-    monitor.report("deform", 0.0, "Deforming")
+    monitor.report("align", 1.0, "Looking at what the volumes show")
     choice = Choice()
     if automatic and suitable:
         choice = choose(pair, aligned, suitable, settings, device, monitor)
         warnings.append(choice.why)
     elif card.learned:
-        warnings += contrast_warning(card, suitable, pair, aligned, settings, device)
+        warnings += warnings_of_looks(card, suitable, pair, aligned, settings, device)
     if choice.card is not None:
         card = choice.card
         monitor.expect(_shares(card, settings, pair.steered))
         monitor.report("deform", 0.9, choice.why)
         deformed = choice.model.refined(pair, choice.predicted, settings, device, monitor)
     else:
+        monitor.report("deform", 0.0, "Deforming")
         deformed = load_model(card).run(pair, aligned, settings, device, monitor)
     if automatic:
         reason = _why_not(pair, aligned, deformed, device)

@@ -1,6 +1,7 @@
 """`auto`: what a pair shows, which learned models were made for it, and what is said when one was not."""
 
 import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 import torch
 from deepregister import Rigid, Settings, Volume, register
 from deepregister.cli import main
+from deepregister.errors import ModelError
 from deepregister.models.choice import warning
 from deepregister.models.linear import LinearModel
 from deepregister.models.registry import find_model, list_models
@@ -15,6 +17,7 @@ from deepregister.models.suitability import Shown, looks_like_ct, made_for
 from deepregister.preparation import Pair, prepare
 from deepregister.progress import Monitor
 from phantoms import bumps, grid
+from scipy.ndimage import gaussian_filter
 from test_instance import textured
 from toymodels import toy_model, trained_model
 
@@ -180,6 +183,44 @@ def test_two_contrasts_need_a_model_that_was_made_for_them(trained, tmp_path, vo
     assert any("differ in contrast" in sentence for sentence in named.warnings)
     told = register(fixed, other, settings=Settings("trained", "fast", "cpu", "lncc"), models_dir=trained)
     assert not any("differ in contrast" in sentence for sentence in told.warnings)
+
+
+def with_typical(trained, folder, image, least):
+    """A copy of the trained model that says what its images look like."""
+    card = find_model("trained", trained)
+    shutil.copytree(card.folder, folder / "trained")
+    image.write(folder / "trained" / "typical.nii.gz")
+    text = (card.folder / "card.toml").read_text(encoding="utf-8")
+    lines = f'typical = "typical.nii.gz"\ntypical_agreement = {least}\n'
+    (folder / "trained" / "card.toml").write_text(lines + text, encoding="utf-8")
+    return folder
+
+
+def test_a_model_for_images_that_look_otherwise_is_not_tried(trained, volumes, deformable, tmp_path):
+    like = with_typical(trained, tmp_path / "like", textured(Rigid.identity(), grid((3, 3, 3))), 0.8)
+    assert register(*volumes, models_dir=like, **FAST).settings.model == "trained"
+    assert not any("look like" in said for said in register(*volumes, "trained", models_dir=like, **FAST).warnings)
+    noise = gaussian_filter(np.random.default_rng(0).normal(size=(32, 32, 32)), 2).astype(np.float32)
+    ball = np.linalg.norm(np.indices(noise.shape) - 15.5, axis=0) < 13
+    other = Volume.from_array(ball * (2 + noise / noise.std()), (3, 3, 3))
+    unlike = with_typical(trained, tmp_path / "unlike", other.astype(np.float32), 0.8)
+    found = register(*volumes, models_dir=unlike, **FAST)
+    assert found.settings.model == "deformable" and same_field(found, deformable)
+    assert "trained is for other images: the fixed volume does not look like" in found.inputs["choice"]
+    (told,) = (
+        said for said in register(*volumes, "trained", models_dir=unlike, **FAST).warnings if "look like" in said
+    )
+    assert told.endswith("deformable suits this pair.")
+
+
+def test_a_model_whose_typical_image_is_damaged_is_left_out(trained, volumes, deformable, tmp_path):
+    folder = with_typical(trained, tmp_path, volumes[0], 0.5)
+    (folder / "trained" / "typical.nii.gz").write_bytes(b"nothing")
+    found = register(*volumes, models_dir=folder, **FAST)
+    assert found.settings.model == "deformable"
+    assert "typical image of a model cannot be used" in found.inputs["choice"]
+    with pytest.raises(ModelError, match="typical image"):
+        register(*volumes, "trained", models_dir=folder, **FAST)
 
 
 def test_what_auto_took_from_a_folder_is_rerun_from_there(trained, volumes, tmp_path, capsys):

@@ -75,6 +75,7 @@ def test_the_wheel_holds_the_engine_its_cards_and_the_licence(tmp_path, project)
     expected |= {path.relative_to(engine.parent).as_posix() for path in engine.rglob("card.toml")}
     expected |= {path.relative_to(engine.parent).as_posix() for path in engine.rglob("*.safetensors")}
     expected |= {path.relative_to(engine.parent).as_posix() for path in engine.rglob("LICENSE.txt")}
+    expected |= {path.relative_to(engine.parent).as_posix() for path in engine.rglob("*.nii.gz")}
     expected |= {path.relative_to(engine.parent).as_posix() for path in (engine / "training").rglob("*.toml")}
     expected |= {path.relative_to(engine.parent).as_posix() for path in (engine / "page").glob("report.*")}
     expected |= {path.relative_to(engine.parent).as_posix() for path in (engine / "cohort").glob("index.*")}

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 import torch
 from collections_of_blobs import RECIPE, subject, write_folder
+from deepregister import Volume
 from deepregister.cli import main
 from deepregister.errors import DeepRegisterError, FileError, InputError, ModelError
 from deepregister.models.registry import find_model, list_models
@@ -110,6 +111,20 @@ def test_a_model_is_measured_anew_and_its_card_renewed(trained, folder, tmp_path
     assert {path.name for path in out.iterdir()} == FILES - {"training"}
     with pytest.raises(InputError, match="not trained by this recipe"):
         measure(toy(model={"architecture": "pyramid", "parameters": PYRAMID}), folder, out)
+
+
+def test_a_model_of_one_anatomy_knows_what_its_images_look_like(folder, tmp_path):
+    recipe = toy(
+        model={"anatomies": ["blob"]}, data={"align": "affine"}, optimiser={"steps": 1}, validation={"every": 1}
+    )
+    train(recipe, folder, tmp_path / "toy", threads=1)
+    card = find_model("toy", tmp_path)
+    assert 0.1 < card.typical_agreement < 1
+    typical = Volume.read(tmp_path / "toy" / card.typical)
+    assert typical.geometry.size == (16, 16, 16)
+    # The blob is bright in the middle, whatever the place of each.
+    middle = typical.data[6:10, 6:10, 6:10].mean()
+    assert middle > 1.5 * typical.data[0].mean()
 
 
 def test_curves_pictures_and_progress_tell_how_it_goes(trained):
@@ -291,6 +306,7 @@ def test_the_weights_of_another_model_can_be_begun_with_where_they_fit(folder, p
     said = []
     recipe = toy(model={"parameters": {"encoder": [4, 4], "decoder": [4, 4, 8]}}, optimiser={"steps": 1, "warmup": 100})
     outcome = train(recipe, folder, prepared, start_from=trained[0], threads=1, watchers=Watchers(say=said.append))
+    assert "Began as toy: 6 of 6 steps" in find_model(prepared.name, prepared.parent).training
     assert said[0] == "9 of 12 tensors begin as those of toy."
     before, after = (load_file(path / "weights.safetensors") for path in (trained[0], prepared))
     assert outcome.step == 1

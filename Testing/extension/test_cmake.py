@@ -78,8 +78,14 @@ def test_a_new_model_needs_no_change_of_the_list(copied_checkout, tmp_path):
     shutil.copy(models / "rigid" / "card.toml", new)
     (new / "weights.safetensors").write_bytes(b"weights")
     (new / "LICENSE.txt").write_text("Of the weights.")
+    (new / "typical.nii.gz").write_bytes(b"image")
     # The build itself notices the new files.
     built = run(CMAKE, "--build", build, folder=build)
     assert built.returncode == 0, built.stdout + built.stderr
     copied = build / "lib/Slicer/qt-scripted-modules/deepregister/models/another/trained"
-    assert sorted(path.name for path in copied.iterdir()) == ["LICENSE.txt", "card.toml", "weights.safetensors"]
+    assert sorted(path.name for path in copied.iterdir()) == [
+        "LICENSE.txt",
+        "card.toml",
+        "typical.nii.gz",
+        "weights.safetensors",
+    ]

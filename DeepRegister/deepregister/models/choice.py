@@ -1,9 +1,10 @@
 """`auto`: which learned model suits a pair, and why; and what speaks against a model that the user named.
 
 A pair says little of itself: how large what it shows is, how thick its slices are, whether it is CT, and, once it is
-aligned, whether both volumes have one contrast. A card says what of this its model was made for, and how well labels
-overlapped on its test data. The best of those is tried, and kept if it raises the similarity. Which of two models is
-better the similarity of one pair cannot tell: it is highest where a field follows noise as well.
+aligned, whether both volumes have one contrast. A card says what of this its model was made for, what its training
+images look like, and how well labels overlapped on its test data. The best of those is tried, and kept if it raises the
+similarity. Which of two models is better the similarity of one pair cannot tell: it is highest where a field follows
+noise as well.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from .fitting import affordable
 from .instance import choose_similarity, pyramid, split_start
 from .learned import LearnedModel
 from .registry import Card
+from .resemblance import unlike
 from .suitability import made_for
 
 # What runs where no learned model suits.
@@ -47,13 +49,17 @@ def warning(card: Card, objections: Sequence[str], instead: Sequence[Card]) -> s
     )
 
 
-def contrast_warning(
+def warnings_of_looks(
     card: Card, suitable: Sequence[Card], pair: Pair, aligned: Transform, settings: Settings, device: torch.device
 ) -> list[str]:
-    """A sentence where a model for pairs of one contrast was given two; looked at where they lie on each other."""
-    if card.across_contrasts or one_contrast(pair, aligned, settings, device):
-        return []
-    return [warning(card, ["these two differ in contrast"], [each for each in suitable if each.across_contrasts])]
+    """What a user is told who named a model that was trained on other images, or for one contrast and was given two."""
+    others = suitable
+    objections = unlike(card, pair.fixed, device)
+    if not (card.across_contrasts or one_contrast(pair, aligned, settings, device)):
+        objections.append("these two differ in contrast")
+        others = [each for each in others if each.across_contrasts]
+    others = [each for each in others if each.name != card.name and not unlike(each, pair.fixed, device)]
+    return [warning(card, objections, others)] if objections else []
 
 
 @dataclass(frozen=True)
@@ -97,6 +103,9 @@ def choose(
             reasons.append(f"{card.name} was made for one contrast, and these volumes differ")
             continue
         try:
+            if looks := unlike(card, pair.fixed, device):
+                reasons.append(f"{card.name} is for other images: {looks[0]}")
+                continue
             if not affordable(pair, card, settings, device):
                 reasons.append(f"there is too little free memory for {card.name}")
                 continue

@@ -64,6 +64,8 @@ class Card:
             never chooses a model that does not say it.
         spacing_mm: of the network's grid.
         thickest_mm: the thickest slices that it was trained for; None for two and a half times `spacing_mm`.
+        typical: name of the .nii.gz file beside the card with the mean of the training images; empty if there is none.
+        typical_agreement: how well images like these agree with it at least, 0 to 1; see `resemblance`.
         weights: name of the .safetensors file beside the card.
         sha256: of that file, in hexadecimal digits.
         training_data: what it was trained on, with source and licence.
@@ -93,6 +95,8 @@ class Card:
     extent_mm: tuple[float, float] | None = None
     spacing_mm: float | None = None
     thickest_mm: float | None = None
+    typical: str = ""
+    typical_agreement: float | None = None
     weights: str = ""
     sha256: str = ""
     training_data: str = ""
@@ -166,6 +170,14 @@ class Card:
             raise ModelError(
                 f"The model card {path} has sha256 = {self.sha256!r}. It must be the SHA-256 of {self.weights}, 64 "
                 "digits: without it, damaged weights could not be told from good ones."
+            )
+
+        if bool(self.typical) != (self.typical_agreement is not None):
+            raise ModelError(f"The model card {path} needs both typical and typical_agreement, or neither.")
+        if self.typical and not re.fullmatch(r"[^/\\:]+\.nii\.gz", self.typical):
+            raise ModelError(
+                f"The model card {path} has typical = {self.typical!r}. It must be the name of a .nii.gz file beside "
+                "it."
             )
 
     def read_weights(self) -> bytes:

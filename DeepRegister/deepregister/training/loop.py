@@ -35,6 +35,7 @@ from .ranks import Ranks
 from .recipe import Recipe
 from .sources import Source
 from .stopwatch import Stopwatch
+from .typical import Typical
 from .validation import Look, validate
 
 FOLDER, CHECKPOINT = "training", "checkpoint.safetensors"
@@ -93,6 +94,8 @@ class Training:
     watchers: Watchers
     state: Checkpoint | None
     first: dict[str, torch.Tensor] | None = None
+    typical: Typical | None = None
+    before: str = ""
     step: int = 0
     figures: dict[str, float] = field(default_factory=dict)
     seconds_before: float = 0.0
@@ -114,6 +117,7 @@ class Training:
             checkpoints.restore(self.state, path, self.network, self.mean, self.optimiser)
             self.step, self.figures = self.state.step, dict(self.state.about["figures"])
             self.seconds_before = self.state.about["seconds"]
+            self.before = self.state.about.get("before", "")
         self.wrapped = self.ranks.wrapped(self.network)
         self.autocast = _autocast(recipe.optimiser.precision, device)
         self.watch = Stopwatch(device)
@@ -224,11 +228,12 @@ class Training:
                 "seconds": self._seconds(),
                 "figures": self.figures,
                 "recipe": self.recipe.to_dict(),
+                "before": self.before,
             }
             state = checkpoints.gather(self.network, self.mean, self.optimiser, about)
             state.write(self.out / FOLDER / CHECKPOINT)
             finished = self.step >= self.recipe.optimiser.steps
-            publish(self.mean, self.recipe, self.out, self._sentence(), self.figures, finished)
+            publish(self.mean, self.recipe, self.out, self._sentence(), self.figures, finished, typical=self.typical)
         self.ranks.wait()
 
     def _validate(self) -> None:
@@ -249,7 +254,7 @@ class Training:
         several = f" in each of {self.ranks.count} processes" if self.ranks.count > 1 else ""
         return (
             f"{self.step} of {chosen.steps} steps of {chosen.batch} pairs{several}, {duration(self._seconds())} on "
-            f"{describe_device(self.ranks.device)}, torch {torch.__version__}."
+            f"{describe_device(self.ranks.device)}, torch {torch.__version__}.{self.before}"
         )
 
 

@@ -16,8 +16,9 @@ from torch import nn
 from ..models.registry import Card
 from ..writing import replacing
 from .recipe import Recipe
+from .typical import Typical
 
-CARD, WEIGHTS, LICENCE = "card.toml", "weights.safetensors", "LICENSE.txt"
+CARD, WEIGHTS, LICENCE, TYPICAL = "card.toml", "weights.safetensors", "LICENSE.txt", "typical.nii.gz"
 SENTENCES = {
     "dice": "Mean Dice overlap of the structures",
     "dice_before": "The same before, behind the affine model alone",
@@ -48,6 +49,7 @@ def publish(
     figures: Mapping[str, float],
     finished: bool,
     bfloat16_mm: float | None = None,
+    typical: Typical | None = None,
 ) -> None:
     """Make `folder` a model: `weights.safetensors` and the card that names their sum.
 
@@ -59,6 +61,7 @@ def publish(
         figures: of the last validation.
         finished: whether the schedule came to its end; else the card says experimental.
         bfloat16_mm: how far computing in bfloat16 moves the field, where that was measured.
+        typical: what the training images look like, where they show one anatomy.
 
     Raises:
         FileError: the folder cannot be written.
@@ -70,12 +73,16 @@ def publish(
         temporary.write_bytes(content)
     if recipe.credit:
         (folder / LICENCE).write_text(recipe.credit.strip() + "\n", encoding="utf-8")
+    if typical is not None:
+        typical.image.write(folder / TYPICAL)
     # The card comes last: a folder without one is no model yet.
     with replacing(folder / CARD) as temporary:
         digest = hashlib.sha256(content).hexdigest()
         values = _card(recipe, folder.name, digest, training, figures, finished)
         if bfloat16_mm is not None:
             values = {"bfloat16_mm": float(f"{bfloat16_mm:.2g}"), **values}
+        if typical is not None:
+            values = {"typical": TYPICAL, "typical_agreement": typical.agreement, **values}
         temporary.write_text(toml(values), encoding="utf-8")
 
 

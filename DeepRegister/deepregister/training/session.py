@@ -18,12 +18,14 @@ from ..networks import build
 from ..progress import Progress
 from . import checkpoint as checkpoints
 from .checkpoint import Checkpoint
+from .collection import Collection
 from .data import load
 from .loop import CHECKPOINT, FOLDER, Outcome, Training, Watchers
 from .publish import CARD, check_card, publish
 from .ranks import Ranks, joined
 from .recipe import Recipe
-from .sources import Source, open_source
+from .sources import open_source
+from .typical import typical_of
 from .validation import rounding_mm, validate
 
 DATA = "data.npz"
@@ -76,9 +78,12 @@ def train(
         state = Checkpoint.read(out / FOLDER / CHECKPOINT) if resume else None
         if state is not None:
             checkpoints.check_same_recipe(state, recipe, out / FOLDER / CHECKPOINT)
-        source = _source(recipe, data, out / FOLDER / DATA, ranks, watchers)
+        collection = _collection(recipe, data, out / FOLDER / DATA, ranks, watchers)
+        source = open_source(collection, recipe, ranks.device)
         first = None if start_from is None else network.state_dict()
-        training = Training(recipe, out, ranks, source, watchers, state, first)
+        before = "" if start_from is None else f" Began as {start_from.resolve().name}: {_training_of(start_from)}"
+        typical = typical_of(collection, recipe) if ranks.leads else None
+        training = Training(recipe, out, ranks, source, watchers, state, first, typical, before)
         return training.run(None if minutes is None else started + 60 * minutes)
 
 
@@ -117,12 +122,13 @@ def measure(
     with _threads(threads), joined(device) as ranks, tempfile.TemporaryDirectory() as folder:
         # What the training has prepared is taken again where it is still there.
         kept = model / FOLDER / DATA
-        source = _source(recipe, data, kept if kept.exists() else Path(folder) / DATA, ranks, watchers)
+        collection = _collection(recipe, data, kept if kept.exists() else Path(folder) / DATA, ranks, watchers)
+        source = open_source(collection, recipe, ranks.device)
         network = load_network(card, ranks.device)
         figures, _ = validate(network, source.validation, recipe)
         rounded = rounding_mm(network, source.validation, recipe.data.spacing_mm)
         finished = not card.experimental or bool(recipe.model.get("experimental", False))
-        publish(network, recipe, model, card.training, figures, finished, rounded)
+        publish(network, recipe, model, card.training, figures, finished, rounded, typical_of(collection, recipe))
     return figures
 
 
@@ -155,6 +161,10 @@ def _check_folder(out: Path, resume: bool) -> None:
         raise InputError(f"{out} holds a model already. Choose another folder with --out.")
 
 
+def _training_of(folder: Path) -> str:
+    return Card.read(folder / CARD).training
+
+
 def _take_over(network: nn.Module, folder: Path) -> str:
     """Put the weights of a model into the network, where they fit, and say how many did."""
     weights = load_weights(Card.read(folder / CARD))
@@ -170,7 +180,7 @@ def _take_over(network: nn.Module, folder: Path) -> str:
     return f"{len(fitting)} of {len(own)} tensors begin as those of {folder.name}."
 
 
-def _source(recipe: Recipe, data: Path, kept: Path, ranks: Ranks, watchers: Watchers) -> Source:
+def _collection(recipe: Recipe, data: Path, kept: Path, ranks: Ranks, watchers: Watchers) -> Collection:
     """The data; the first process prepares it and keeps it in a file, the others read that."""
 
     def report(fraction: float, message: str) -> None:
@@ -183,4 +193,4 @@ def _source(recipe: Recipe, data: Path, kept: Path, ranks: Ranks, watchers: Watc
     collection = load(data, recipe, kept, report)
     if ranks.leads:
         ranks.wait()
-    return open_source(collection, recipe, ranks.device)
+    return collection
