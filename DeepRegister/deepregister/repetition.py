@@ -28,7 +28,7 @@ class Recipe:
     Attributes:
         fixed, moving: the volumes.
         settings: of the saved run, with the threads that computed it and, where it was one, the CPU.
-        fixed_mask, moving_mask, regions, initial, landmarks: as `register` takes them.
+        fixed_mask, moving_mask, regions, emphasis, initial, landmarks: as `register` takes them.
         models_dir: where the model lies, if it does not come with DeepRegister.
         files: what all of it was read from.
         csv_coordinates: how tables of landmarks were read.
@@ -40,6 +40,7 @@ class Recipe:
     fixed_mask: Volume | None
     moving_mask: Volume | None
     regions: Volume | None
+    emphasis: Volume | None
     initial: Transform | None
     landmarks: LandmarkPairs | None
     models_dir: Path | None
@@ -83,6 +84,7 @@ class Recipe:
             volume("fixed_mask"),
             volume("moving_mask"),
             volume("regions"),
+            volume("emphasis"),
             read_transform(places["initial"]) if "initial" in places else None,
             landmarks,
             _models_dir(saved, places.get("model")),

@@ -28,6 +28,7 @@ TITLES = {
     "fixed_mask": "mask of the fixed volume",
     "moving_mask": "mask of the moving volume",
     "regions": "region map of the fixed volume",
+    "emphasis": "region of emphasis in the fixed volume",
     "initial": "initial transform",
     "fixed_landmarks": "file of fixed landmarks",
     "moving_landmarks": "file of moving landmarks",

@@ -49,7 +49,8 @@ def home(tmp_path_factory):
     carried = truth.apply_to_points(points) * (-1, -1, 1)
     write_points(PointList(carried, columns=("x", "y", "z")), images / "moving.csv")
     everything = ["--fixed-mask", images / "mask.nrrd", "--initial", images / "start.tfm", "--csv-coordinates", "RAS"]
-    everything += ["--regions", images / "halves.nrrd"]
+    Volume((halves == 2).astype(np.uint8), FIXED_GRID).write(images / "painted.nrrd")
+    everything += ["--regions", images / "halves.nrrd", "--emphasis", images / "painted.nrrd"]
     everything += ["--fixed-landmarks", images / "fixed.csv", "--moving-landmarks", images / "moving.csv"]
     # One thread, which a repetition has to take, too, where torch would take more.
     options = ["--quality", "fast", "--device", "cpu", "--threads", "1", "--output"]
@@ -101,7 +102,7 @@ def test_a_run_gives_the_same_bits_again(home, model, tmp_path, capsys):
 
 def test_the_files_of_all_that_a_run_took_are_recorded(home):
     files = json.loads((home / "deformable" / "result.json").read_text())["inputs"]["files"]
-    names = {"fixed", "moving", "fixed_mask", "regions", "initial", "fixed_landmarks", "moving_landmarks"}
+    names = {"fixed", "moving", "fixed_mask", "regions", "emphasis", "initial", "fixed_landmarks", "moving_landmarks"}
     assert set(files) == names
     assert files["moving"]["path"] == str(home / "images" / "moving.mhd")
     assert json.loads((home / "rigid" / "result.json").read_text())["inputs"]["files"]["moving"]["frame"] == 1

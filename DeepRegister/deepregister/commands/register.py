@@ -54,6 +54,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     start.add_argument("--fixed-mask", type=Path, metavar="FILE", help="label map; only where it is not 0 counts")
     start.add_argument("--moving-mask", type=Path, metavar="FILE", help="the same for the moving volume")
     start.add_argument("--regions", type=Path, metavar="FILE", help="label map of what may slide in FIXED; see above")
+    start.add_argument("--emphasis", type=Path, metavar="FILE", help="mask of where FIXED weighs four times as much")
     start.add_argument("--initial", type=Path, metavar="FILE", help="transform to start from, fixed to moving")
     start.add_argument(
         "--fixed-landmarks", type=Path, metavar="FILE", help="points (.mrk.json, .fcsv, .csv) that pull, with partners"
@@ -143,6 +144,7 @@ def run(options: argparse.Namespace) -> None:
         "landmarks": _landmarks(options),
         "fixed_mask": options.fixed_mask and Volume.read(options.fixed_mask),
         "moving_mask": options.moving_mask and Volume.read(options.moving_mask),
+        "emphasis": options.emphasis and Volume.read(options.emphasis),
         "regions": options.regions and Regions(Volume.read(options.regions)).labels,
     }
     fixed = Source(options.fixed, Volume.read(options.fixed, options.fixed_frame), options.fixed_frame)
@@ -177,7 +179,7 @@ def register_with_progress(fixed: Volume, moving: Volume, **options) -> Registra
 
 def _files(options: argparse.Namespace) -> dict[str, SourceFile | None]:
     frames = {"fixed": options.fixed_frame, "moving": options.moving_frame}
-    names = ("fixed_mask", "moving_mask", "regions", "initial", "fixed_landmarks", "moving_landmarks")
+    names = ("fixed_mask", "moving_mask", "regions", "emphasis", "initial", "fixed_landmarks", "moving_landmarks")
     given = {name: getattr(options, name) for name in names}
     files = {name: SourceFile.of(getattr(options, name), frame) for name, frame in frames.items()}
     files |= {name: SourceFile.of(path) for name, path in given.items() if path is not None}

@@ -70,6 +70,7 @@ def run(options: argparse.Namespace) -> int:
         fixed_mask=recipe.fixed_mask,
         moving_mask=recipe.moving_mask,
         regions=recipe.regions,
+        emphasis=recipe.emphasis,
         initial=recipe.initial,
         landmarks=recipe.landmarks,
     )
