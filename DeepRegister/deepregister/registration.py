@@ -223,8 +223,9 @@ def _journey(
     else:
         # What follows bends far beyond the precision of an affine: more effort here would be lost.
         aligned = load_model(affine).run(pair, start, replace(settings, quality="fast"), device, monitor)
-    monitor.report("align", 1.0, "Looking at what the volumes show")
     choice = Choice()
+    if card.learned or (automatic and suitable):
+        monitor.report("align", 1.0, "Looking at what the volumes show")
     if automatic and suitable:
         choice = choose(pair, aligned, suitable, settings, device, monitor)
         warnings.append(choice.why)
