@@ -352,7 +352,8 @@ def test_ctrl_c_stops_cleanly(data, tmp_path):
 def test_models_are_listed_from_their_cards(capsys, tmp_path):
     status, out, _ = run(capsys, "models")
     assert status == 0
-    assert [line.split()[0] for line in out.splitlines() if not line.startswith(" ")][:3] == ["NAME", "rigid", "affine"]
+    first = [line.split()[0] for line in out.splitlines() if line and not line.startswith(" ")]
+    assert first[:3] == ["NAME", "rigid", "affine"]
     assert run(capsys, "models", "--models-dir", tmp_path / "none")[0] == 2
 
 
