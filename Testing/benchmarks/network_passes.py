@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import resource
 import subprocess
 import sys
@@ -61,6 +62,8 @@ def main() -> int:
 
 def measure(name: str, device: str) -> dict:
     """One network: seconds, gigabytes."""
+    # As the engine does: on a busy machine OpenMP's threads must not spin.
+    os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     import torch
     from compare import THREADS
     from deepregister.networks import build
