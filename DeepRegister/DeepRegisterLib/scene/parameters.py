@@ -25,13 +25,17 @@ class _NodeReference:
         parameters.node.SetNodeReferenceID(self.role, node.GetID() if node is not None else None)
 
 
-class _Text:
-    def __init__(self, default: str):
+class _Value:
+    """A parameter that the node holds as text under the property's name."""
+
+    def __init__(self, default):
         self.default = default
 
     def __set_name__(self, owner: type, name: str) -> None:
         self.name = name
 
+
+class _Text(_Value):
     def __get__(self, parameters: Parameters, owner: type):
         return self if parameters is None else parameters.node.GetParameter(self.name) or self.default
 
@@ -39,13 +43,7 @@ class _Text:
         parameters.node.SetParameter(self.name, value)
 
 
-class _Flag:
-    def __init__(self, default: bool):
-        self.default = default
-
-    def __set_name__(self, owner: type, name: str) -> None:
-        self.name = name
-
+class _Flag(_Value):
     def __get__(self, parameters: Parameters, owner: type):
         if parameters is None:
             return self
@@ -57,13 +55,7 @@ class _Flag:
         parameters.node.SetParameter(self.name, "true" if value else "false")
 
 
-class _Number:
-    def __init__(self, default: float):
-        self.default = default
-
-    def __set_name__(self, owner: type, name: str) -> None:
-        self.name = name
-
+class _Number(_Value):
     def __get__(self, parameters: Parameters, owner: type):
         if parameters is None:
             return self
@@ -138,9 +130,7 @@ class Parameters:
     @classmethod
     def names(cls) -> tuple[str, ...]:
         """The names of all parameters."""
-        return tuple(
-            name for name, value in vars(cls).items() if isinstance(value, (_NodeReference, _Text, _Flag, _Number))
-        )
+        return tuple(name for name, value in vars(cls).items() if isinstance(value, (_NodeReference, _Value)))
 
     def settings(self) -> Settings:
         """The settings that these choices stand for.
