@@ -56,7 +56,8 @@ def read_image(path: str | os.PathLike, frame: int | None = None) -> sitk.Image:
             reader.SetExtractIndex([0, 0, 0, frame or 0])
             reader.SetExtractSize([*reader.GetSize()[:3], 0])
         return reader.Execute()
-    except RuntimeError as error:
+    # UnicodeDecodeError: ITK quotes what it found in the file, whatever that is.
+    except (RuntimeError, UnicodeDecodeError) as error:
         raise _reading_failed(path, error) from error
 
 

@@ -108,10 +108,17 @@ def _segment_names(path: Path) -> dict[int, str]:
         segment, _, entry = key.rpartition("_")
         if entry == "LabelValue" and segment.startswith("Segment"):
             name = f"{segment}_Name"
-            value = reader.GetMetaData(key)
-            if not value.strip().isdigit():
+            try:
+                value = reader.GetMetaData(key)
+                title = reader.GetMetaData(name) if reader.HasMetaDataKey(name) else segment
+            # What SimpleITK makes of a key that is not UTF-8.
+            except TypeError as error:
+                raise FileError(f"{path.name}: {key!r} is damaged. Save the segmentation again.") from error
+            # Not isdigit, which is true of a superscript.
+            if not value.strip().isdecimal():
                 raise FileError(f"{path.name}: {key} is {value!r} and no label. Save the segmentation again.")
-            found[int(value)] = reader.GetMetaData(name) if reader.HasMetaDataKey(name) else segment
+            # A lone surrogate, which it puts into a value for such a byte, could never be written again.
+            found[int(value)] = title.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
     if found and reader.GetNumberOfComponents() > 1:
         raise InputError(
             f"{path.name} holds overlapping segments in {reader.GetNumberOfComponents()} layers, which one label map "

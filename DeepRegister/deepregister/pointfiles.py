@@ -147,6 +147,14 @@ def _sign(coordinates: str) -> np.ndarray:
     return np.array([-1.0, -1.0, 1.0]) if coordinates == "RAS" else np.ones(3)
 
 
+def _three(values: Any) -> np.ndarray:
+    # numpy would make three numbers of one, and a point of what is left of two.
+    point = np.array(values, dtype=float)
+    if point.shape != (3,):
+        raise ValueError(f"{values} has no three coordinates")
+    return point
+
+
 def _coordinate_system(value: object, name: str) -> str:
     """ "LPS" or "RAS" from how Slicer has written it over the years: a name or a number."""
     found = {"0": "RAS", "1": "LPS"}.get(str(value).strip(), str(value).strip().upper())
@@ -177,7 +185,7 @@ def _placed(markups: dict[str, Any], name: str) -> list[tuple[str, dict[str, Any
 
 def _from_markups(markups: dict[str, Any], name: str) -> PointList:
     placed = _placed(markups, name)
-    points = [np.asarray(point["position"], dtype=float) * _sign(system) for system, point in placed]
+    points = [_three(point["position"]) * _sign(system) for system, point in placed]
     return PointList(
         np.array(points).reshape(-1, 3),
         tuple(str(point.get("label", "")) for _, point in placed),
@@ -227,7 +235,7 @@ def _from_fcsv(text: str, name: str) -> PointList:
     # After the named columns Slicer adds the state of the point: 2 is placed.
     status = len(columns)
     cells = [row for row in csv.reader(rows) if len(row) <= status or row[status].strip() in ("", "2")]
-    points = [[float(value) for value in row[x : x + 3]] for row in cells]
+    points = [_three(row[x : x + 3]) for row in cells]
     return PointList(
         np.array(points).reshape(-1, 3) * _sign(coordinates),
         tuple(row[label] if len(row) > label else "" for row in cells),

@@ -57,6 +57,16 @@ def test_what_is_no_label_map_is_refused(tmp_path):
         LabelMap.read(tmp_path / "none.seg.nrrd")
 
 
+def test_a_segmentation_whose_text_is_damaged_is_refused_or_named_as_far_as_it_can_be_written(tmp_path):
+    path = segmentation(tmp_path / "f.seg.nrrd", blocks(1), {1: "liver"})
+    whole = path.read_bytes()
+    path.write_bytes(whole.replace(b":=liver", b":=\xffiver"))
+    assert LabelMap.read(path).names == {1: "\ufffdiver"}
+    path.write_bytes(whole.replace(b"0_LabelValue", b"\xff_LabelValue"))
+    with pytest.raises(FileError, match=r"f\.seg\.nrrd: .* is damaged"):
+        LabelMap.read(path)
+
+
 @pytest.mark.parametrize("apart", [True, False])
 def test_a_segmentation_that_slicer_wrote(tmp_path, apart):
     slicer = pytest.importorskip("slicer", reason="the real segmentation storage comes with slicer-core")

@@ -122,7 +122,9 @@ def test_landmarks_pair_by_label_or_else_by_order(tmp_path):
         ("a.mrk.json", json.dumps(markups(LPS, "IJK")), InputError, "IJK"),
         ("a.mrk.json", json.dumps(markups(LPS, "LPS", type="ROI")), InputError, "ROI"),
         ("a.mrk.json", json.dumps(markups(LPS, "LPS", coordinateUnits="um")), InputError, "um"),
+        ("a.mrk.json", json.dumps(markups([[5.0]], "LPS")), FileError, "three coordinates"),
         ("a.fcsv", "# CoordinateSystem = IJK\n1,1,2,3\n", InputError, "IJK"),
+        ("a.fcsv", "1,1.5\n2,2.5\n3,3.5\n", FileError, "three coordinates"),
         ("a.txt", "1 2 3", FileError, "a.txt"),
     ],
 )

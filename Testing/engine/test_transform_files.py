@@ -267,6 +267,14 @@ def test_files_that_are_no_transforms_are_refused(tmp_path, ending, content):
     assert "\n" not in str(error.value)
 
 
+def test_a_file_whose_fault_itk_quotes_in_no_encoding_is_refused(tmp_path):
+    path = tmp_path / "map.tfm"
+    Rigid.identity().write(path)
+    path.write_bytes(path.read_bytes().replace(b"Transform_double", b"Tra\xa2sform_double"))
+    with pytest.raises(FileError, match=r"map\.tfm"):
+        read_transform(path)
+
+
 @pytest.mark.parametrize("ending", ["h5", "tfm", "nii.gz", "nii", "nrrd", "mha"])
 @pytest.mark.parametrize("share", [0.3, 0.7, 0.98])
 def test_files_cut_off_are_refused(tmp_path, ending, share):

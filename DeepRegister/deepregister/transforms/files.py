@@ -79,7 +79,8 @@ def read_transform(path: str | os.PathLike) -> Transform:
             require_complete_nifti(path)
             return _field_from_image(sitk.ReadImage(str(path)), path.name)
         return from_sitk(sitk.ReadTransform(str(path)))
-    except (RuntimeError, OSError) as error:
+    # UnicodeDecodeError: ITK quotes what it found in the file, whatever that is.
+    except (RuntimeError, OSError, UnicodeDecodeError) as error:
         raise FileError(
             f"Cannot read {path} as a transform. Known are ITK transform files (.h5, .tfm, .txt, .mat) and dense "
             f"displacement fields (.nii.gz, .nrrd, .mha). ITK says: {itk_reason(error)}."
