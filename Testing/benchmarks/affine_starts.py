@@ -19,8 +19,8 @@ import numpy as np
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE.parents[1] / "DeepRegister"), str(HERE)]
 
+from datasets import DATASETS  # noqa: E402
 from deepregister import Composite, Volume  # noqa: E402
-from pairs import DATASETS  # noqa: E402
 from perturbations import (  # noqa: E402
     LEAST_IN_VIEW,
     Perturbation,

@@ -16,9 +16,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
+from datasets import DATASETS, BenchmarkPair, brains, labels
 from deepregister import Settings, Volume, register
 from deepregister.models.registry import list_models
-from pairs import DATASETS, BenchmarkPair, brains, labels
 from scoring import score
 from studies import finish, headline, new_run, numbers, option_parser, parsed, timed
 

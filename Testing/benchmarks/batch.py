@@ -26,7 +26,7 @@ import psutil
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parents[1] / "DeepRegister")]
 
-from pairs import hippocampi  # noqa: E402
+from datasets import hippocampi  # noqa: E402
 
 SECONDS_BETWEEN_LOOKS = 0.25
 

@@ -24,9 +24,9 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
+from datasets import brains, hippocampi, labels
 from deepregister import Affine, Geometry, Rigid, Transform, Volume
 from deformations import seen_through, smooth_deformation
-from pairs import brains, hippocampi, labels
 from perturbations import Perturbation, head_points
 from renders import Appearance, render_pairs
 from scipy.ndimage import center_of_mass

@@ -22,9 +22,9 @@ import numpy as np
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE.parents[1] / "DeepRegister"), str(HERE)]
 
+from datasets import DATASETS, labels  # noqa: E402
 from deepregister import Geometry, Settings, Transform, Volume  # noqa: E402
 from deformations import PointMap, labels_through, smooth_deformation  # noqa: E402
-from pairs import DATASETS, labels  # noqa: E402
 from perturbations import transform_errors  # noqa: E402
 from renders import Appearance, head_labels, random_contrast, render, structures  # noqa: E402
 from scipy.ndimage import distance_transform_edt, gaussian_filter  # noqa: E402

@@ -21,9 +21,9 @@ sys.path[:0] = [str(HERE.parents[1] / "DeepRegister"), str(HERE)]
 
 import deepregister.registration as journey  # noqa: E402
 import torch  # noqa: E402
+from datasets import DATASETS  # noqa: E402
 from deepregister import Settings, Volume  # noqa: E402
 from operations import Operations, Tally, copy_speed  # noqa: E402
-from pairs import DATASETS  # noqa: E402
 from studies import headline, new_run  # noqa: E402
 
 QUALITIES = ("fast", "balanced", "accurate")

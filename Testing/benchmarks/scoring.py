@@ -6,8 +6,8 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
+from datasets import BenchmarkPair, labels
 from deepregister import Composite, DisplacementField, Transform, quality
-from pairs import BenchmarkPair, labels
 
 
 def score(transform: Transform | None, pair: BenchmarkPair) -> dict[str, float]:
