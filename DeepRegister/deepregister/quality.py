@@ -11,6 +11,7 @@ from .errors import InputError
 from .landmarks import LandmarkPairs
 from .regions import Regions
 from .transforms import Composite, DisplacementField, LinearTransform, Transform
+from .transforms.tetrahedra import non_diffeomorphic_volume
 from .volume import Geometry
 
 # Large volumes are looked at in slabs of about so many voxels, or the arrays on the way would not fit into memory.
@@ -105,9 +106,11 @@ def over_volume(transform: Transform, over: Geometry, mask: np.ndarray | None = 
         mask: (k, j, i) of bool on that grid; None takes all voxels.
 
     Returns:
-        "voxels": how many were looked at; "folded_voxels" and "folded_fraction": as in `folding`; "jacobian_min",
-        "jacobian_max": of the determinant, the least also over one-sided differences; "jacobian_mean", "jacobian_p1",
-        "jacobian_p99": mean and percentiles; "jacobian_log_std": standard deviation of its logarithm (SDlogJ);
+        "voxels": how many were looked at; "folded_voxels" and "folded_fraction": as in `folding`;
+        "non_diffeomorphic_fraction": the space that is turned inside out, as a share of what was looked at; see
+        `transforms.tetrahedra`; "jacobian_min", "jacobian_max": of the determinant, the least also over one-sided
+        differences; "jacobian_mean", "jacobian_p1", "jacobian_p99": mean and percentiles; "jacobian_log_std": standard
+        deviation of its logarithm (SDlogJ);
         "displacement_mean_mm", "displacement_p95_mm", "displacement_max_mm".
 
     Raises:
@@ -119,7 +122,7 @@ def over_volume(transform: Transform, over: Geometry, mask: np.ndarray | None = 
         raise InputError(f"The mask has the shape {mask.shape}, the volume {over.shape}. Resample it onto the volume.")
     if not mask.any():
         raise InputError("The mask selects nothing inside the fixed volume. Check that both lie in the same place.")
-    determinants, least, lengths, logarithms = [], [], [], np.zeros(2)
+    determinants, least, lengths, logarithms, inverted = [], [], [], np.zeros(2), 0.0
     for slab, field in _slabs_of(transform, over):
         chosen = mask[slab]
         inner = slice(min(slab.start, 1), min(slab.start, 1) + slab.stop - slab.start)
@@ -127,6 +130,7 @@ def over_volume(transform: Transform, over: Geometry, mask: np.ndarray | None = 
         determinants.append(central)
         least.append(np.minimum(central, field.corner_jacobian_determinants()[inner][chosen]))
         lengths.append(np.linalg.norm(field.displacement[inner][chosen], axis=-1))
+        inverted += float(non_diffeomorphic_volume(field)[inner][chosen].sum(dtype=float))
         logarithm = np.log(np.clip(central, 1e-3, None), dtype=float)
         logarithms += logarithm.sum(), (logarithm**2).sum()
     # 32 bits each: of a large volume these are the arrays that fill the memory.
@@ -139,6 +143,7 @@ def over_volume(transform: Transform, over: Geometry, mask: np.ndarray | None = 
         "voxels": count,
         "folded_voxels": folded,
         "folded_fraction": folded / count,
+        "non_diffeomorphic_fraction": inverted / count,
         "jacobian_min": float(least.min()),
         "jacobian_max": float(determinant.max()),
         "jacobian_mean": float(determinant.mean(dtype=float)),

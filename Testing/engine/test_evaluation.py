@@ -14,6 +14,7 @@ from deepregister.landmarks import LandmarkPairs
 from deepregister.pointfiles import PointList, write_points
 from deepregister.quality import over_volume, sample_points
 from deepregister.sources import SourceFile, with_files
+from deepregister.transforms.tetrahedra import non_diffeomorphic_volume
 from phantoms import FLIPPED, OBLIQUE, bumps, grid
 from scipy import stats
 
@@ -137,6 +138,7 @@ def test_landmark_errors_and_their_statistics():
             "median_mm": stats.scoreatpercentile(after, 50),
             "deviation_mm": stats.tstd(after) * np.sqrt(36 / 37),
             "p25_mm": stats.scoreatpercentile(after, 25),
+            "p70_mm": stats.scoreatpercentile(after, 70),
             "p75_mm": stats.scoreatpercentile(after, 75),
             "p95_mm": stats.scoreatpercentile(after, 95),
             "max_mm": max(after),
@@ -192,10 +194,16 @@ def test_folds_and_volume_change_agree_with_differences_between_points_within_a_
     assert found["jacobian_p1"] == pytest.approx(np.quantile(inside, 0.01), abs=1e-3)
     assert found["jacobian_p99"] == pytest.approx(np.quantile(inside, 0.99), abs=1e-3)
     assert found["jacobian_log_std"] == pytest.approx(np.log(np.clip(inside, 1e-3, None)).std(), abs=1e-3)
+    # The inverted space is that at the voxels of the mask, whatever slab they are looked at in.
+    assert found["non_diffeomorphic_fraction"] == pytest.approx(
+        non_diffeomorphic_volume(transform)[mask].mean(), rel=1e-4
+    )
+    assert found["non_diffeomorphic_fraction"] > 0
     # Differences to one side see more folds than those across the voxel.
     assert found["folded_voxels"] >= np.count_nonzero(inside <= 0) > 0
     mask[8:13, 10:15, 12:17] = False
-    assert over_volume(transform, over, mask)["folded_voxels"] == 0
+    whole = over_volume(transform, over, mask)
+    assert whole["folded_voxels"] == whole["non_diffeomorphic_fraction"] == 0
     with pytest.raises(InputError, match="selects nothing"):
         over_volume(transform, over, np.zeros(over.shape, bool))
 
