@@ -1,8 +1,12 @@
-"""Registers the same raw files with DeepRegister and its peers, scores all alike, and writes one table.
+"""Runs DeepRegister and its peers over the same files, scores all alike, and writes one JSON and one table.
 
-    python Testing/benchmarks/compare.py --data shared/data --peers-python PEERS/bin/python brains hippocampus
+    python Testing/benchmarks/compare.py --suite quick --changed "a reader's run"
+    python Testing/benchmarks/compare.py brains-development --methods balanced greedy --name trial
+    python Testing/benchmarks/compare.py brains-development --methods elastix --name trial --add
 
-See README.md beside this file for the peers' environment and the rules of evidence.
+Each pair and method runs in a process of its own. Rows are kept as they come: a run that was interrupted goes on with
+--add, which also adds methods, data sets and pairs to a run of the same machine. README.md beside this file has the
+peers' environments and the rules of evidence.
 """
 
 from __future__ import annotations
@@ -11,183 +15,192 @@ import argparse
 import json
 import os
 import platform
-import subprocess
+import shlex
 import sys
 import tempfile
-import time
-from dataclasses import dataclass
+from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
-
-import numpy as np
 
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE.parents[1] / "DeepRegister"), str(HERE)]
 
-from deepregister import Affine, Composite, Transform, __version__, read_transform  # noqa: E402
-from pairs import DATASETS, BenchmarkPair  # noqa: E402
+from datasets import DATASETS, BenchmarkPair, load  # noqa: E402
+from deepregister import Settings, __version__  # noqa: E402
+from deepregister.errors import DeepRegisterError  # noqa: E402
+from machine import THREADS, processor  # noqa: E402
+from methods import METHODS  # noqa: E402
+from running import Runner  # noqa: E402
 from scoring import score  # noqa: E402
+from suites import SUITES, Suite  # noqa: E402
 from summary import summary  # noqa: E402
 
-THREADS = os.cpu_count() or 1
+LEDGER = HERE / "ledger.md"
+# What the rows of one run must have in common to be compared.
+SAME = ("machine", "threads")
+ORDER = ["headers", *METHODS]
+# One thing to run: the data set, the pair, and the method, or "headers" for what the headers alone give.
+Job = tuple[str, BenchmarkPair, str]
 
 
-@dataclass(frozen=True)
-class Method:
-    """A way to register.
-
-    Attributes:
-        title: in the table.
-        script: of a peer, under peers/; None for DeepRegister.
-        model, quality, refine: of DeepRegister.
-        needs_affine: whether it starts from DeepRegister's affine.
-    """
-
-    title: str
-    script: str | None = None
-    model: str = ""
-    quality: str = "balanced"
-    refine: bool | None = None
-    needs_affine: bool = False
-
-
-# What each anatomy's own models are compared on.
-LEARNED = dict.fromkeys(("voxelmorph", "voxelmorph-refined", "voxelmorph-labels", "pyramid"), "hippocampus")
-METHODS = {
-    "affine": Method("DeepRegister affine", model="affine"),
-    "fast": Method("DeepRegister deformable, fast", model="deformable", quality="fast"),
-    "balanced": Method("DeepRegister deformable, balanced", model="deformable"),
-    "accurate": Method("DeepRegister deformable, accurate", model="deformable", quality="accurate"),
-    "voxelmorph": Method("DeepRegister voxelmorph-hippocampus", model="voxelmorph-hippocampus", refine=False),
-    "voxelmorph-refined": Method(
-        "DeepRegister voxelmorph-hippocampus, refined", model="voxelmorph-hippocampus", refine=True
-    ),
-    "voxelmorph-labels": Method(
-        "DeepRegister voxelmorph-hippocampus-labels", model="voxelmorph-hippocampus-labels", refine=False
-    ),
-    "pyramid": Method("DeepRegister pyramid-hippocampus", model="pyramid-hippocampus", refine=False),
-    "auto": Method("DeepRegister auto", model="auto"),
-    "greedy": Method("greedy, own affine", "greedy"),
-    "greedy-ours": Method("greedy, our affine", "greedy", needs_affine=True),
-    "ants": Method("ANTs SyN, own affine", "ants_syn"),
-    "demons": Method("SimpleITK demons, our affine", "demons", needs_affine=True),
-    "convexadam": Method("ConvexAdam, our affine", "convexadam", needs_affine=True),
-}
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """Run, score, write results/<name>.json and .md, and record held-out evaluations in the ledger."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("datasets", nargs="+", choices=DATASETS)
-    parser.add_argument("--data", type=Path, default=HERE.parents[2] / "shared" / "data")
-    parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
-    parser.add_argument("--peers-python", type=Path, help="Python of the peers' environment")
-    parser.add_argument("--count", type=int, help="pairs of each data set")
-    parser.add_argument("--name", default="compare", help="of the files under results/")
-    parser.add_argument("--changed", default="", help="what was changed since the last look at held-out pairs")
-    options = parser.parse_args(arguments)
-
-    pairs = {name: DATASETS[name](options.data, options.count) for name in options.datasets}
-    held_out = [pair.name for group in pairs.values() for pair in group if pair.held_out]
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run what is missing, write results/NAME.json after each row, and NAME.md at the end."""
+    options = _parsed(arguments)
+    suite = _suite(options)
+    path = options.results / f"{options.name}.json"
+    run = _described(options)
+    if options.add and path.exists():
+        run = _continued(run, json.loads(path.read_text(encoding="utf-8")), options)
+    try:
+        todo = _missing(run, suite, options.data)
+    except DeepRegisterError as error:
+        sys.exit(str(error))
+    held_out = {pair.name for _, pair, _ in todo if pair.held_out}
     if held_out and not options.changed:
-        parser.error("these data sets hold pairs that nothing may be tuned on: say with --changed what was changed")
-    methods = [name for name in options.methods if not METHODS[name].script or options.peers_python]
-    skipped = sorted(set(options.methods) - set(methods))
-    if skipped:
-        print(f"Left out for want of --peers-python: {', '.join(skipped)}", file=sys.stderr)
-
-    run = {"versions": {"deepregister": __version__, "python": platform.python_version()}, "threads": THREADS}
-    run.update(date=date.today().isoformat(), machine=processor(), rows=[])
-    run["titles"] = {name: METHODS[name].title for name in methods}
-    for group, members in pairs.items():
-        with tempfile.TemporaryDirectory() as folder:
-            suited = [name for name in methods if LEARNED.get(name, group) in group]
-            run["rows"] += _compare(group, members, suited, options.peers_python, Path(folder))
-    results = HERE / "results"
-    results.mkdir(exist_ok=True)
-    (results / f"{options.name}.json").write_text(json.dumps(run, indent=1) + "\n", encoding="utf-8")
+        sys.exit("These data sets hold pairs that nothing may be tuned on: say with --changed what was changed.")
+    options.results.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as work:
+        runner = Runner(options.environments, Path(work), options.threads, options.limit or suite.limit)
+        todo = _runnable(todo, run, runner)
+        if held_out:
+            _record(todo, len(held_out), options)
+        try:
+            for number, job in enumerate(todo, 1):
+                print(f"[{number}/{len(todo)}] {_add(job, run, runner)}", file=sys.stderr, flush=True)
+                _save(run, path)
+        except KeyboardInterrupt:
+            print(f"\nInterrupted. {path} holds what was done; with --add the same command goes on.", file=sys.stderr)
+            return 130
+    _save(run, path)
     table = summary(run)
-    (results / f"{options.name}.md").write_text(table, encoding="utf-8")
-    if held_out:
-        with (HERE / "ledger.md").open("a", encoding="utf-8") as ledger:
-            line = f"| {run['date']} | {', '.join(options.datasets)} | {len(held_out)} | {', '.join(methods)} |"
-            ledger.write(f"{line} {options.changed} |\n")
+    path.with_suffix(".md").write_text(table, encoding="utf-8")
     print(table)
     return 0
 
 
-def _compare(group: str, pairs: list[BenchmarkPair], methods: list[str], peers: Path | None, folder: Path) -> list:
-    """A row for each pair and method."""
-    rows = [{"dataset": group, "pair": p.name, "method": "headers", "seconds": 0.0, **score(None, p)} for p in pairs]
-    affines: list[Transform | None] = []
-    for name in sorted(methods, key=list(METHODS).index):
-        method = METHODS[name]
-        jobs = [_job(pair, folder / f"{name}-{n}") for n, pair in enumerate(pairs)]
-        if method.needs_affine:
-            affines = affines or _ours(METHODS["affine"], pairs)[0]
-            for job, affine in zip(jobs, affines, strict=True):
-                job["affine"] = affine.matrix.tolist()
-        started = time.perf_counter()
-        found, reports = _theirs(method, jobs, peers) if method.script else _ours(method, pairs)
-        if name == "affine":
-            affines = found
-        for pair, transform, report in zip(pairs, found, reports, strict=True):
-            scored = {} if transform is None else score(transform, pair)
-            rows.append({"dataset": group, "pair": pair.name, "method": name, **report, **scored})
-        print(f"{group}: {method.title}, {time.perf_counter() - started:.0f} s", file=sys.stderr, flush=True)
-    return rows
+def _parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("datasets", nargs="*", metavar="DATASET", help=f"{', '.join(DATASETS)}, or a folder")
+    parser.add_argument("--suite", choices=SUITES, help="data sets, pairs and methods that belong together")
+    parser.add_argument("--data", type=Path, default=HERE.parents[2] / "shared" / "data")
+    parser.add_argument("--methods", nargs="+", choices=METHODS, help="instead of all, or of the suite's")
+    parser.add_argument("--count", type=int, help="pairs of each data set, instead of all, or of the suite's")
+    parser.add_argument("--environments", type=Path, default=HERE.parents[1] / "build" / "peers", help="of the peers")
+    parser.add_argument("--threads", type=int, default=THREADS, help="of each method")
+    parser.add_argument("--limit", type=float, help="seconds for a pair, after which a method has failed")
+    parser.add_argument("--name", help="of the files of results; default: the suite's, or compare")
+    parser.add_argument("--results", type=Path, default=HERE / "results", help="folder of these files")
+    parser.add_argument("--add", action="store_true", help="go on with these files: run what they lack")
+    parser.add_argument("--retry", action="store_true", help="with --add: run again what has failed")
+    parser.add_argument("--changed", default="", help="what was changed since the last look at held-out pairs")
+    options = parser.parse_args(arguments)
+    if bool(options.datasets) == bool(options.suite):
+        parser.error("name data sets, or a suite with --suite")
+    options.name = options.name or options.suite or "compare"
+    words = sys.argv[1:] if arguments is None else arguments
+    options.command = shlex.join(["python", "Testing/benchmarks/compare.py", *words])
+    return options
 
 
-def _job(pair: BenchmarkPair, folder: Path) -> dict:
-    folder.mkdir()
-    return {"fixed": str(pair.fixed), "moving": str(pair.moving), "folder": str(folder), "threads": THREADS}
+def _suite(options: argparse.Namespace) -> Suite:
+    """The suite that was named, or one of the named data sets, with what the options change in it."""
+    suite = SUITES[options.suite] if options.suite else Suite(dict.fromkeys(options.datasets), tuple(METHODS), 3600)
+    pairs = dict.fromkeys(suite.pairs, options.count) if options.count else suite.pairs
+    return Suite(pairs, tuple(options.methods or suite.methods), suite.limit)
 
 
-def _ours(method: Method, pairs: list[BenchmarkPair]) -> tuple[list, list]:
-    """DeepRegister in this process; seconds from the files to transform, inverse and measures."""
-    from deepregister import Settings, register
-    from deepregister.models.registry import find_model
-
-    settings = Settings(model=method.model, quality=method.quality, refine=method.refine, device="cpu")
-    found, reports = [], []
-    for pair in pairs:
-        started = time.perf_counter()
-        result = register(pair.fixed, pair.moving, settings=settings)
-        found.append(result.transform)
-        reports.append({"seconds": time.perf_counter() - started, "stages": dict(result.seconds)})
-        if find_model(result.settings.model).learned and method.model != "auto":
-            reports[-1]["network_seconds"] = result.seconds["deform"]
-    return found, reports
-
-
-def _theirs(method: Method, jobs: list[dict], peers: Path) -> tuple[list, list]:
-    """A peer in its own environment; its imports are not counted, as ours are not."""
-    environment = {**os.environ, "OMP_NUM_THREADS": str(THREADS), "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS": str(THREADS)}
-    process = subprocess.run(
-        [str(peers), str(HERE / "peers" / f"{method.script}.py")],
-        input=json.dumps(jobs),
-        capture_output=True,
-        text=True,
-        env=environment,
-        check=False,
-    )
-    reports = [json.loads(line) for line in process.stdout.splitlines() if line.startswith("{")]
-    reason = process.stderr.strip().splitlines()[-1:] or ["no message"]
-    reports += [{"failed": f"exit status {process.returncode}: {reason[0]}"}] * (len(jobs) - len(reports))
-    return [None if "failed" in r else _read(Path(j["folder"])) for r, j in zip(reports, jobs, strict=True)], reports
+def _described(options: argparse.Namespace) -> dict:
+    """All that is said of a run beside its rows."""
+    return {
+        "versions": {"deepregister": __version__, "python": platform.python_version()},
+        "machine": processor(),
+        "threads": options.threads,
+        "load_at_start": round(os.getloadavg()[0], 1),
+        "seeds": {"deepregister": Settings().seed},
+        "date": date.today().isoformat(),
+        "command": options.command,
+        "titles": {},
+        "skipped": {},
+        "rows": [],
+    }
 
 
-def _read(folder: Path) -> Transform:
-    return Composite((read_transform(folder / "field.nii.gz"), Affine(np.loadtxt(folder / "affine.txt"))))
+def _continued(run: dict, earlier: dict, options: argparse.Namespace) -> dict:
+    """The earlier run, where its rows may stand beside new ones."""
+    for key in SAME:
+        if earlier.get(key) != run[key]:
+            sys.exit(f"The earlier run has {key} {earlier.get(key)!r}, this one {run[key]!r}: take another --name.")
+    _same_versions(earlier, run["versions"])
+    if run["command"] not in earlier["command"].split(" && "):
+        earlier["command"] += f" && {run['command']}"
+    if options.retry:
+        earlier["rows"] = [row for row in earlier["rows"] if "failed" not in row]
+    return earlier
 
 
-def processor() -> str:
-    """The processor in words."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-        return next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor()
+def _same_versions(run: dict, versions: dict[str, str]) -> None:
+    for package, version in versions.items():
+        if run["versions"].setdefault(package, version) != version:
+            sys.exit(
+                f"The rows of this run were made with {package} {run['versions'][package]}, here is {version}: take "
+                "another --name."
+            )
+
+
+def _missing(run: dict, suite: Suite, data: Path) -> list[Job]:
+    """What is to be run; all methods on one pair before the next pair."""
+    there = {(row["dataset"], row["pair"], row["method"]) for row in run["rows"]}
+    return [
+        (group, pair, name)
+        for group, count in suite.pairs.items()
+        for pair in load(group, data, count)
+        for name in ORDER
+        if name == "headers" or (name in suite.methods and METHODS[name].suits in group)
+        if (group, pair.name, name) not in there
+    ]
+
+
+def _runnable(todo: list[Job], run: dict, runner: Runner) -> list[Job]:
+    """Without the methods that cannot run here; the run says why."""
+    for name in dict.fromkeys(name for *_, name in todo if name != "headers"):
+        told = runner.probe(METHODS[name])
+        run["titles"][name] = METHODS[name].title
+        run["skipped"].pop(name, None)
+        if "skipped" in told:
+            run["skipped"][name] = told["skipped"]
+            print(f"Left out: {name}: {told['skipped']}", file=sys.stderr, flush=True)
+        _same_versions(run, told.get("versions", {}))
+    return [job for job in todo if job[2] not in run["skipped"]]
+
+
+def _record(todo: list[Job], held_out: int, options: argparse.Namespace) -> None:
+    """A line in the ledger, before anything is seen."""
+    groups = dict.fromkeys(group for group, pair, _ in todo if pair.held_out)
+    methods = dict.fromkeys(name for _, pair, name in todo if pair.held_out and name != "headers")
+    with LEDGER.open("a", encoding="utf-8") as ledger:
+        line = f"| {date.today().isoformat()} | {', '.join(groups)} | {held_out} | {', '.join(methods)} |"
+        ledger.write(f"{line} {options.changed} |\n")
+
+
+def _add(job: Job, run: dict, runner: Runner) -> str:
+    """Run one thing and add its row; how it went, in a line."""
+    group, pair, name = job
+    if name == "headers":
+        row = {"dataset": group, "pair": pair.name, "method": name, "start": "", "seconds": 0.0, **score(None, pair)}
+    else:
+        row = runner.row(group, name, METHODS[name], pair)
+    run["rows"].append(row)
+    groups = list(dict.fromkeys(row["dataset"] for row in run["rows"]))
+    run["rows"].sort(key=lambda row: (groups.index(row["dataset"]), ORDER.index(row["method"])))
+    told = f"failed, {row['failed']}" if "failed" in row else f"{row['seconds']:.1f} s"
+    return f"{pair.name}: {name}, {told}"
+
+
+def _save(run: dict, path: Path) -> None:
+    """Write the run; whoever stops it at any moment finds a whole file."""
+    part = path.with_suffix(".part")
+    part.write_text(json.dumps(run, indent=1) + "\n", encoding="utf-8")
+    part.replace(path)
 
 
 if __name__ == "__main__":

@@ -27,8 +27,8 @@ REPEATS = 5
 
 def main() -> int:
     """Measure each recipe's network and write the table."""
-    from compare import THREADS, processor
     from deepregister.training.recipe import built_in
+    from machine import THREADS, processor
 
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("recipes", nargs="*", default=built_in(), metavar="RECIPE")
@@ -65,9 +65,9 @@ def measure(name: str, device: str) -> dict:
     # As the engine does: on a busy machine OpenMP's threads must not spin.
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     import torch
-    from compare import THREADS
     from deepregister.networks import build
     from deepregister.training.recipe import read_recipe
+    from machine import THREADS
 
     torch.set_num_threads(THREADS)
     recipe = read_recipe(name)

@@ -12,9 +12,9 @@ from datetime import date
 from pathlib import Path
 
 import numpy as np
-from compare import HERE, THREADS, processor
 from deepregister import __version__
 from deepregister.result import Registration
+from machine import HERE, THREADS, processor
 
 # Every draw of a study comes from (stream, case, number): parameters are tuned on the first stream alone.
 SEED_STREAMS = {"development": 0, "held-out": 1}

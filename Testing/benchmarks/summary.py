@@ -27,7 +27,7 @@ def summary(run: dict) -> str:
 
 
 BEFORE = "before, as the headers say"
-NOT_FIGURES = ("dataset", "pair", "method", "failed", "stages")
+NOT_FIGURES = ("dataset", "pair", "method", "start", "failed", "stages")
 TITLES = {
     "seconds": "seconds",
     "network_seconds": "network s",

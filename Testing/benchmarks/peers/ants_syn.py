@@ -1,25 +1,26 @@
-"""ANTs SyN (Avants et al., 2008; `antspyx`), the package's defaults with its own affine."""
+"""ANTs SyN (Avants et al., 2008; `antspyx`): what the scripts antsRegistrationSyN(Quick).sh do.
 
-import sys
+The quick form maximises mutual information (32 bins, 100x70x50x0 iterations), the other one cross-correlation
+(100x70x50x20); the package sets its radius to 2. From our affine the deformable stage runs alone.
+"""
 
 import ants
-import numpy as np
 import SimpleITK as sitk
-from _jobs import run, save
+from _jobs import itk_affine, matrix_of, run, save
 
 
 def register(job, folder):
-    """The whole of `ants.registration`."""
+    """The whole of `ants.registration`, or its deformable stage from the job's affine."""
+    start = None
+    if "affine" in job:
+        start = [str(folder / "start.mat")]
+        sitk.WriteTransform(itk_affine(job["affine"]), start[0])
     result = ants.registration(
-        ants.image_read(job["fixed"]), ants.image_read(job["moving"]), type_of_transform=job.get("kind", "SyN")
+        ants.image_read(job["fixed"]), ants.image_read(job["moving"]), job["kind"], initial_transform=start
     )
     field, affine = result["fwdtransforms"]
-    affine = sitk.ReadTransform(affine)
-    corners = np.array([affine.TransformPoint(p) for p in [(0, 0, 0), (1, 0, 0), (0, 1, 0), (0, 0, 1)]])
-    matrix = np.eye(4)
-    matrix[:3, 3] = corners[0]
-    matrix[:3, :3] = (corners[1:] - corners[0]).T
-    save(folder, sitk.ReadImage(field), matrix)
+    inverse = next(name for name in result["invtransforms"] if name.endswith("InverseWarp.nii.gz"))
+    save(folder, sitk.ReadImage(field), matrix_of(sitk.ReadTransform(affine)), sitk.ReadImage(inverse))
 
 
-sys.exit(run(register))
+run(register, ("antspyx",))

@@ -1,7 +1,5 @@
 """Diffeomorphic demons (Vercauteren et al., 2009; SimpleITK) after histogram matching, from a given affine."""
 
-import sys
-
 import SimpleITK as sitk
 from _jobs import aligned, run, save
 
@@ -26,4 +24,4 @@ def register(job, folder):
     save(folder, field, job["affine"])
 
 
-sys.exit(run(register))
+run(register, ("SimpleITK",))

@@ -1,7 +1,5 @@
 """ConvexAdam with MIND (Siebert et al., 2024; `convexadam`), the package's defaults, from a given affine."""
 
-import sys
-
 import numpy as np
 import SimpleITK as sitk
 import torch
@@ -23,4 +21,4 @@ def register(job, folder):
     save(folder, field, job["affine"])
 
 
-sys.exit(run(register))
+run(register, ("convexadam", "torch"))

@@ -1,7 +1,5 @@
 """greedy (Yushkevich et al., 2016; `picsl-greedy`): NCC of radius 2, 100x50x10 iterations, as its tutorial has it."""
 
-import sys
-
 import numpy as np
 import SimpleITK as sitk
 from _jobs import run, save
@@ -23,4 +21,4 @@ def register(job, folder):
     save(folder, sitk.ReadImage(str(field_file)), FLIP @ np.loadtxt(matrix_file) @ FLIP)
 
 
-sys.exit(run(register))
+run(register, ("picsl-greedy",))

@@ -1,0 +1,37 @@
+"""Which methods are compared on which pairs: `quick` for a look within 15 minutes on two cores, `full` for all."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from methods import METHODS
+
+
+@dataclass(frozen=True)
+class Suite:
+    """One documented command.
+
+    Attributes:
+        pairs: how many pairs of each data set; None takes all that it has.
+        methods: names in `methods.METHODS`.
+        limit: seconds for one pair, after which a method has failed.
+    """
+
+    pairs: Mapping[str, int | None]
+    methods: tuple[str, ...]
+    limit: float
+
+
+SUITES = {
+    "quick": Suite(
+        {"brains-development": 1, "brain-renders-development": 1, "hippocampus-validation": 3, "lung": 1, "liver": 1},
+        ("affine", "fast", "balanced", "pyramid", "greedy", "greedy-ours", "ants", "demons"),
+        limit=300,
+    ),
+    "full": Suite(
+        {"brains": None, "brain-renders-development": None, "hippocampus": 100, "lung": None, "liver": None},
+        tuple(METHODS),
+        limit=3600,
+    ),
+}
