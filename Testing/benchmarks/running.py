@@ -65,10 +65,10 @@ class Runner:
         }
         if "failed" not in row:
             try:
-                transform, _ = read_result(self._folder)
+                transform, inverse = read_result(self._folder)
                 if method == METHODS["affine"]:
                     self._affines[pair.name] = transform.matrix.tolist()
-                row |= score(transform, pair)
+                row |= score(transform, pair, inverse)
             except (DeepRegisterError, OSError, ValueError) as error:
                 row["failed"] = f"its result cannot be read: {error}"
         return row

@@ -1,72 +1,118 @@
-"""The table of a run of compare.py: means over pairs, with bootstrap intervals over images."""
+"""The tables of a run of compare.py: means over pairs with bootstrap intervals, who is ahead, what failed, how made."""
 
 from __future__ import annotations
 
 import numpy as np
+from figures import Figure, groups, methods, ours, present, primary, title_of, value
+from intervals import LEAST_PAIRS, interval
+
+# From so many pairs on an interval says something, and so does the worst third of them.
+ENOUGH_PAIRS = 10
+READING = f"""\
+Means over pairs, in parentheses 95 % bootstrap intervals (over images where pairs share them), from {LEAST_PAIRS}
+pairs on. *3 in 10 below* (above): what the worse three tenths of the pairs do not reach. *Ahead of* a method of ours,
+the best one of the table: the mean difference on the same pairs; where the interval holds 0, nothing tells the two
+apart. Dice and HD95 are means over the structures; TRE robust is what three tenths of the landmarks exceed; folds, NDV
+(space turned inside out) and SDlogJ are measured at the field's own voxels; inverse is how far there and back misses
+the start. Registration seconds run from the files to the transform, imports not counted; process, CPU seconds and peak
+memory are those of the whole process."""
 
 
 def summary(run: dict) -> str:
-    """The Markdown table of a run: means over pairs; for ten or more 95 % bootstrap intervals over images."""
-    lines = [
-        f"DeepRegister {run['versions']['deepregister']}, {run['date']}, {run['threads']} threads of {run['machine']}.",
-        "",
-    ]
-    for group in dict.fromkeys(row["dataset"] for row in run["rows"]):
-        rows = [row for row in run["rows"] if row["dataset"] == group]
-        keys = [k for k in dict.fromkeys(k for row in rows for k in row) if k not in NOT_FIGURES]
-        lines += [f"## {group}", "", "| method | pairs | " + " | ".join(TITLES.get(k, k) for k in keys) + " |"]
-        lines += ["| --- " * (len(keys) + 2) + "|"]
-        for name in dict.fromkeys(row["method"] for row in rows):
-            mine = [row for row in rows if row["method"] == name and "failed" not in row]
-            failed = sum(row["method"] == name for row in rows) - len(mine)
-            title = BEFORE if name == "headers" else run.get("titles", {}).get(name, name)
-            cells = [_cell([row for row in mine if k in row], k) for k in keys]
-            lines.append(f"| {title} | {len(mine)}{f', {failed} failed' if failed else ''} | {' | '.join(cells)} |")
-        lines.append("")
+    """The tables of a run as Markdown."""
+    others = [f"{name} {version}" for name, version in run["versions"].items() if name != "deepregister"]
+    made = (
+        f"DeepRegister {run['versions']['deepregister']}, {run['date']}, {run['threads']} threads of {run['machine']}"
+    )
+    lines = [f"{made}. With {', '.join(others)}." if others else f"{made}.", "", READING, ""]
+    for group, rows in groups(run).items():
+        lines += [f"## {group}", "", *_table(run, rows), *_failures(run, rows)]
+    if run.get("skipped"):
+        lines += ["## Left out", ""]
+        lines += [f"- {title_of(run, name)}: {reason}" for name, reason in run["skipped"].items()] + [""]
+    if run.get("command"):
+        lines += ["## Made by", "", "```sh", *run["command"].split(" && "), "```", ""]
     return "\n".join(lines)
 
 
-BEFORE = "before, as the headers say"
-NOT_FIGURES = ("dataset", "pair", "method", "start", "failed", "stages")
-TITLES = {
-    "seconds": "seconds",
-    "network_seconds": "network s",
-    "dice": "Dice",
-    "folded_percent": "folds %",
-    "sdlogj": "SDlogJ",
-    "tre_mean_mm": "TRE mean mm",
-    "tre_median_mm": "TRE median mm",
-    "tre_in_plane_mean_mm": "TRE in plane mm",
-    "without_outlier_tre_mean_mm": "TRE mean without outlier mm",
-    "without_outlier_tre_median_mm": "TRE median without outlier mm",
-    "without_outlier_tre_in_plane_mean_mm": "in plane without outlier mm",
-}
+def _table(run: dict, rows: list[dict]) -> list[str]:
+    by_method = methods(rows)
+    most = max(len({row["pair"] for row in mine}) for mine in by_method.values())
+    lines = []
+    if most < ENOUGH_PAIRS:
+        few = "One pair: its own figures" if most == 1 else f"Only {most} pairs: the intervals, if any, are rough"
+        lines += [f"{few}.", ""]
+    judged, best = primary(rows), _best_of_ours(run, rows)
+    columns = present(row for row in rows if "failed" not in row)
+    header = [figure.title for figure in columns]
+    if judged and most >= ENOUGH_PAIRS:
+        header.insert(1, f"3 in 10 {'below' if judged.better == 'high' else 'above'}")
+    if judged and best:
+        header.append(f"{judged.title} ahead of {title_of(run, best)}")
+    lines += ["| method | pairs | " + " | ".join(header) + " |", "| --- " * (len(header) + 2) + "|"]
+    for name, mine in by_method.items():
+        done = [row for row in mine if "failed" not in row]
+        failed = len(mine) - len(done)
+        cells = [_cell(done, figure) for figure in columns]
+        if judged and most >= ENOUGH_PAIRS:
+            cells.insert(1, _worse(done, judged))
+        if judged and best:
+            cells.append("" if name == best else _ahead(done, by_method[best], judged))
+        count = f"{len(done)}, {failed} failed" if failed else str(len(done))
+        lines.append(f"| {title_of(run, name)} | {count} | {' | '.join(cells)} |")
+    return [*lines, ""]
 
 
-def _cell(rows: list[dict], key: str) -> str:
-    if not rows:
+def _failures(run: dict, rows: list[dict]) -> list[str]:
+    failed = [row for row in rows if "failed" in row]
+    if not failed:
+        return []
+    told = [f"- {title_of(run, row['method'])}, {row['pair']}: {row['failed']}" for row in failed]
+    return ["Failed, and so in none of the means:", "", *told, ""]
+
+
+def _best_of_ours(run: dict, rows: list[dict]) -> str | None:
+    """Our method with the best mean of what these rows are judged by; None where there is none."""
+    judged = primary(rows)
+    if judged is None:
+        return None
+    means = {}
+    for name, mine in methods(rows).items():
+        values = [value(row, judged.key) for row in mine if value(row, judged.key) is not None]
+        if values and ours(run, name):
+            means[name] = float(np.mean(values))
+    best = max if judged.better == "high" else min
+    return best(means, key=means.__getitem__) if means else None
+
+
+def _cell(rows: list[dict], figure: Figure) -> str:
+    pairs = [row["pair"] for row in rows if value(row, figure.key) is not None]
+    values = [value(row, figure.key) for row in rows if value(row, figure.key) is not None]
+    return _mean(pairs, values, figure.digits) if values else ""
+
+
+def _worse(rows: list[dict], figure: Figure) -> str:
+    values = [value(row, figure.key) for row in rows if value(row, figure.key) is not None]
+    if not values:
         return ""
-    values = [row[key] for row in rows]
-    digits = {"seconds": 1, "dice": 4, "folded_percent": 4, "sdlogj": 3}.get(key, 2)
-    text = f"{np.mean(values):.{digits}f}"
-    if len(values) >= 10 and key == "dice":
-        low, high = interval(rows, key)
-        text += f" ({low:.3f} to {high:.3f}, least {min(values):.3f})"
-    return text
+    return f"{np.quantile(values, 0.3 if figure.better == 'high' else 0.7):.{figure.digits}f}"
 
 
-def interval(rows: list[dict], key: str, draws: int = 2000) -> tuple[float, float]:
-    """The 95 % bootstrap interval of a mean over pairs.
+def _ahead(rows: list[dict], reference: list[dict], figure: Figure) -> str:
+    """By how much these are better than the reference on the pairs that both have."""
+    sign = 1 if figure.better == "high" else -1
+    known = {row["pair"]: value(row, figure.key) for row in reference if value(row, figure.key) is not None}
+    differences = {
+        row["pair"]: sign * (value(row, figure.key) - known[row["pair"]])
+        for row in rows
+        if value(row, figure.key) is not None and row["pair"] in known
+    }
+    return _mean(list(differences), list(differences.values()), figure.digits, "+") if differences else ""
 
-    Images are drawn, not pairs: those that share an image are not independent. A pair counts as often as both its
-    images were drawn together.
-    """
-    sides = [row["pair"].split(" ")[-1].split("<-") for row in rows]
-    images = sorted({name for side in sides for name in side})
-    fixed, moving = ([images.index(side[n]) for side in sides] for n in (0, 1))
-    rng = np.random.default_rng(0)
-    counts = rng.multinomial(len(images), np.full(len(images), 1 / len(images)), size=draws)
-    weights = counts[:, fixed] * counts[:, moving]
-    weights = weights[weights.sum(1) > 0]
-    means = weights @ np.array([row[key] for row in rows]) / weights.sum(1)
-    return tuple(np.percentile(means, [2.5, 97.5]))
+
+def _mean(pairs: list[str], values: list[float], digits: int, sign: str = "") -> str:
+    text = f"{np.mean(values):{sign}.{digits}f}"
+    bounds = interval(pairs, values)
+    if bounds is None or max(values) == min(values):
+        return text
+    return f"{text} ({bounds[0]:{sign}.{digits}f} to {bounds[1]:{sign}.{digits}f})"
