@@ -1,8 +1,8 @@
 """The command line `deepregister`: its commands, and what an error or Ctrl-C turns into.
 
-Exit status: 0 done, 2 wrong usage or input (the reason is on stderr, nothing was written), 130 stopped by the user.
-A command may have statuses of its own, which its help names. torch is imported only by the commands that compute, after
-their inputs have been checked.
+Exit status: 0 done, 2 wrong usage or input (the reason is on stderr, nothing was written), 130 stopped by the user or
+by SIGTERM. A command may have statuses of its own, which its help names. torch is imported only by the commands that
+compute, after their inputs have been checked.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from importlib import import_module
 
 from . import __version__
+from .console import terminable
 from .doctor.installing import remedy
 from .errors import Cancelled, DeepRegisterError
 
@@ -28,8 +29,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # The doctor must speak where a package is missing, or ends the process that imports it: nothing else is loaded.
     names = ("doctor",) if list(arguments[:1]) == ["doctor"] else COMMANDS
     try:
-        options = build_parser(names).parse_args(arguments)
-        status = options.run(options)
+        with terminable():
+            options = build_parser(names).parse_args(arguments)
+            status = options.run(options)
     except ImportError as error:
         print(f"deepregister: This installation is not complete: {error}.\n{remedy(error.name)}", file=sys.stderr)
         return EXIT_BAD_INPUT

@@ -1,10 +1,14 @@
-"""What a terminal shows of a run: a progress bar with the time left, and a table. Ctrl-C becomes a request to stop."""
+"""What a terminal shows of a run: a progress bar with the time left, and a table.
+
+Ctrl-C, and the signal by which a scheduler or a shutdown ends a program, become a request to stop.
+"""
 
 from __future__ import annotations
 
 import shutil
 import signal
 import sys
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -72,7 +76,7 @@ class ProgressBar:
 
 
 class Interruption:
-    """Whether the user has pressed Ctrl-C; ask it like a function."""
+    """Whether the user has pressed Ctrl-C, or the system ends this program; ask it like a function."""
 
     def __init__(self) -> None:
         self.pressed = False
@@ -83,8 +87,8 @@ class Interruption:
 
 @contextmanager
 def interruption() -> Iterator[Interruption]:
-    """Inside the block a first Ctrl-C only sets the flag, so that the run stops between two steps; a second one
-    raises `KeyboardInterrupt` at once, for a library that does not come back."""
+    """Inside the block a first Ctrl-C or SIGTERM only sets the flag, so that the run stops between two steps; a second
+    one raises `KeyboardInterrupt` at once, for a library that does not come back."""
     state = Interruption()
 
     def note(number, frame) -> None:
@@ -93,11 +97,26 @@ def interruption() -> Iterator[Interruption]:
         state.pressed = True
         sys.stderr.write("\nStopping...\n")
 
-    previous = signal.signal(signal.SIGINT, note)
+    previous = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield state
     finally:
-        signal.signal(signal.SIGINT, previous)
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def terminable() -> Iterator[None]:
+    """Inside the block SIGTERM raises `KeyboardInterrupt`, as Ctrl-C does, so that nothing is left half-written."""
+    if threading.current_thread() is not threading.main_thread():
+        # Python hands signals to the main thread alone.
+        yield
+        return
+    previous = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, previous)
 
 
 def duration(seconds: float) -> str:

@@ -21,7 +21,7 @@ from . import __version__
 from .doctor.installing import recipe
 from .doctor.requirements import DICOM
 from .errors import FileError, InputError, MissingPackageError
-from .result import filling
+from .folders import filling, settle
 from .volume import Volume
 
 # What a caller may say, as DICOM names it; everything else is the writer's own.
@@ -89,6 +89,7 @@ def write_dicom_series(
     """
     check_pydicom()
     folder = Path(folder)
+    settle(folder)
     if folder.is_dir() and any(folder.iterdir()):
         raise FileError(
             f"{folder} holds files already, and a series mixed with others cannot be told from them. Choose a new or "

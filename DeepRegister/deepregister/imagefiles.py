@@ -65,6 +65,18 @@ def write_image(image: sitk.Image, path: str | os.PathLike) -> None:
     """Write a SimpleITK image in the format that the name's ending asks for; a failure leaves nothing behind."""
     with replacing(path) as aside:
         sitk.WriteImage(image, str(aside), useCompression=True)
+        _require_written(image, aside)
+
+
+def _require_written(image: sitk.Image, path: Path) -> None:
+    """Raise `OSError` where a file did not fit on the disk and ITK says nothing of it, as in these formats."""
+    missing = _missing_bytes(path)
+    if path.name.lower().endswith((".img", ".hdr", ".gipl")):
+        wanted = image.GetNumberOfPixels() * image.GetNumberOfComponentsPerPixel() * image.GetSizeOfPixelComponent()
+        found = sum(part.stat().st_size for part in path.parent.iterdir())
+        missing = (found, wanted) if found < wanted else None
+    if missing is not None:
+        raise OSError(f"only {missing[0]} of its {missing[1] or 'many'} bytes could be written")
 
 
 def require_scalar_3d(
@@ -95,29 +107,39 @@ def require_scalar_3d(
 
 def require_complete_nifti(path: Path) -> None:
     """Raise `FileError` if a NIfTI file is cut off: ITK would fill what is missing with zeros."""
+    missing = _missing_bytes(path)
+    if missing is not None and missing[1] is not None:
+        found, expected = missing
+        raise FileError(
+            f"Cannot read {path}: the file is cut off, it holds {found} of {expected} bytes. Copy or download it again."
+        )
+
+
+def _missing_bytes(path: Path) -> tuple[int, int | None] | None:
+    """Bytes that a NIfTI file holds, before compression, and should hold; None if it is whole, or no such file.
+
+    Where not even the header is there, nobody knows how many there should be.
+    """
     if not path.name.lower().endswith((".nii", ".nii.gz")):
-        return
+        return None
     with path.open("rb") as file:
         start = file.read(4096)
         compressed = start.startswith(b"\x1f\x8b")
         try:
             header = zlib.decompressobj(wbits=31).decompress(start, 348) if compressed else start
         except zlib.error:
-            return
+            header = b""
         expected = _nifti_bytes(header)
         if expected is None:
-            return
+            return len(header), None
         found = file.seek(0, os.SEEK_END)
         if compressed:
             # The last four bytes of a whole gzip file are the size of its content, modulo 2^32.
             file.seek(-4, os.SEEK_END)
             if int.from_bytes(file.read(), "little") == expected % 2**32:
-                return
+                return None
             found = _gzip_bytes(path)
-    if found < expected:
-        raise FileError(
-            f"Cannot read {path}: the file is cut off, it holds {found} of {expected} bytes. Copy or download it again."
-        )
+    return (found, expected) if found < expected else None
 
 
 def _two_dimensional(name: str, size: Sequence[int]) -> str:
@@ -181,7 +203,8 @@ def _nifti_bytes(header: bytes) -> int | None:
     dimensions = struct.unpack_from(f"{order}8h", header, 40)
     bits = struct.unpack_from(f"{order}h", header, 72)[0]
     start = struct.unpack_from(f"{order}f", header, 108)[0]
-    return int(start) + math.prod(dimensions[1 : 1 + dimensions[0]]) * bits // 8
+    # Some programs leave it 0; the header has 348 bytes and four that say whether more of it follows.
+    return (int(start) if 352 <= start < math.inf else 352) + math.prod(dimensions[1 : 1 + dimensions[0]]) * bits // 8
 
 
 def _gzip_bytes(path: Path) -> int:

@@ -10,12 +10,13 @@ from pathlib import Path
 from .confidence import ADVICE
 from .console import duration, table
 from .errors import FileError
+from .folders import check_writable, filling
 from .landmarks import LandmarkPairs
 from .page import NAME as PAGE
 from .page import check_packages, write_page
 from .page.numbers import measure_rows
 from .pictures import write_pictures
-from .result import Registration, check_writable, filling
+from .result import FILES, Registration
 from .slicer_scene import slicer_reads, write_scene
 from .transforms import Composite, DisplacementField, Transform
 from .volume import Volume
@@ -83,7 +84,8 @@ def save(
         MissingPackageError: the report page needs a package that is not there.
     """
     folder = Path(folder)
-    with filling(folder) as aside:
+    # What an earlier run left under these names is not this result's.
+    with filling(folder, own=(*FILES, *RESULTS, SCENE_FIELD, *SCENE_COPIES)) as aside:
         registration.save(aside)
         registered = registration.registered
         if registered is None:
@@ -102,10 +104,6 @@ def save(
         names = _names(fixed, moving)
         write_scene(aside / "scene.mrml", *files, transform, fixed.volume.geometry, names)
         write_page(aside / PAGE, registration, fixed.titled(), moving.titled(), landmarks=landmarks)
-        written = {path.name for path in aside.iterdir()}
-    for name in {SCENE_FIELD, *SCENE_COPIES} - written:
-        # What an earlier run left under this name is not this result's.
-        (folder / name).unlink(missing_ok=True)
     return folder
 
 

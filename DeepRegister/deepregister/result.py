@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
-import shutil
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -15,11 +12,13 @@ from typing import Any
 
 from .confidence import Confidence
 from .errors import FileError
+from .folders import filling, settle
 from .settings import Settings
 from .transforms import Transform, read_transform
 from .volume import Volume
 
 FORMAT = 1
+FILES = ("transform.h5", "inverse.h5", "registered.nii.gz", "result.json")
 
 
 def now() -> str:
@@ -83,15 +82,12 @@ class Registration:
         Raises:
             FileError: the folder cannot be made or written.
         """
-        with filling(folder) as aside:
+        with filling(folder, own=FILES) as aside:
             self.transform.write(aside / "transform.h5")
             self.inverse.write(aside / "inverse.h5")
             if self.registered is not None:
                 self.registered.write(aside / "registered.nii.gz")
             (aside / "result.json").write_text(json.dumps(self.summary(), indent=2) + "\n", encoding="utf-8")
-        if self.registered is None:
-            # What an earlier run left under this name is not this result's.
-            (Path(folder) / "registered.nii.gz").unlink(missing_ok=True)
         return Path(folder)
 
     @classmethod
@@ -102,6 +98,7 @@ class Registration:
             FileError: the folder or one of its files is missing or damaged.
         """
         folder = Path(folder)
+        settle(folder)
         try:
             summary = json.loads((folder / "result.json").read_text(encoding="utf-8"))
             if summary["format"] > FORMAT:
@@ -129,63 +126,3 @@ class Registration:
             date=summary.get("date", ""),
             **known,
         )
-
-
-class filling:
-    """Context manager: a temporary folder whose files move into `folder` together when the block succeeds.
-
-    A failure leaves `folder` as it was: what it held stays, and it is not made.
-    """
-
-    def __init__(self, folder: str | os.PathLike):
-        self.folder = Path(folder)
-
-    def __enter__(self) -> Path:
-        check_writable(self.folder)
-        self._made = [path for path in (self.folder, *self.folder.parents) if not path.exists()]
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            self.aside = Path(tempfile.mkdtemp(prefix=".unfinished-", dir=self.folder))
-        except OSError as error:
-            raise FileError(f"Cannot write into {self.folder}: {error.strerror}. Choose another folder.") from error
-        return self.aside
-
-    def __exit__(self, kind, error, trace) -> None:
-        try:
-            if error is None:
-                # result.json comes last: where it stands, all the others do.
-                for path in sorted(self.aside.iterdir(), key=lambda path: (path.name == "result.json", path.name)):
-                    path.replace(self.folder / path.name)
-                return
-        except OSError as reason:
-            error = reason
-        finally:
-            shutil.rmtree(self.aside, ignore_errors=True)
-        for path in self._made:
-            with contextlib.suppress(OSError):
-                path.rmdir()
-        if isinstance(error, OSError):
-            raise FileError(
-                f"Cannot write into {self.folder}: {error.strerror or error}. Check that the disk is not full and that "
-                "the folder can be written."
-            ) from error
-
-
-def check_writable(folder: str | os.PathLike) -> None:
-    """Raise `FileError` now rather than after the computation if `folder` cannot be made or written."""
-    folder = Path(folder)
-    if folder.exists() and not folder.is_dir():
-        raise FileError(f"{folder} is a file; the output must be a folder. Choose another name.")
-    existing = folder
-    while not existing.exists():
-        existing = existing.parent
-    if not existing.is_dir():
-        raise FileError(f"{existing} is a file, so the folder {folder} cannot be made. Choose another name.")
-    try:
-        handle, name = tempfile.mkstemp(prefix=".writable-", dir=existing)
-    except OSError as error:
-        raise FileError(
-            f"Cannot write into {existing}: {error.strerror}. Choose a folder that you may write to."
-        ) from error
-    os.close(handle)
-    Path(name).unlink()

@@ -1,13 +1,25 @@
-"""`replacing`: a file is written aside and takes its name only when it is whole."""
+"""`replacing`: a file is written aside and takes its name only when it is whole.
+
+Aside is a folder that its process holds locked, so that the next one can tell what a killed process has left behind.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
 import shutil
 import tempfile
 from pathlib import Path
 
 from .errors import FileError
+
+try:
+    import fcntl
+except ImportError:
+    fcntl = None  # Windows
+
+UNFINISHED = ".unfinished-"
 
 
 class replacing:
@@ -29,7 +41,8 @@ class replacing:
         if self.path.is_dir():
             raise FileError(f"{self.path} is a folder, so no file can have this name. Choose another name.")
         try:
-            self.aside = Path(tempfile.mkdtemp(prefix=".unfinished-", dir=folder))
+            remove_leftovers(folder)
+            self.aside, self._hold = folder_aside(folder)
         except OSError as error:
             raise FileError(
                 f"Cannot write into {folder}: {error.strerror}. Choose a folder that you may write to."
@@ -48,6 +61,7 @@ class replacing:
             error = reason
         finally:
             shutil.rmtree(self.aside, ignore_errors=True)
+            release(self._hold)
         if isinstance(error, (RuntimeError, OSError)):
             reason = itk_reason(error).replace(str(self.aside), str(self.path.parent))
             raise FileError(
@@ -55,6 +69,70 @@ class replacing:
                 "and that the file's ending names a known format (for images .nii.gz, .nrrd or .mha; for transforms "
                 ".h5, .tfm, .nii.gz or .nrrd)."
             ) from error
+
+
+def folder_aside(folder: Path) -> tuple[Path, int | None]:
+    """A new folder in `folder` for what is not finished yet, and this process's hold on it."""
+    aside = Path(tempfile.mkdtemp(prefix=UNFINISHED, dir=folder))
+    return aside, hold(aside)
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove what processes that are no more have left unfinished in `folder`."""
+    for leftover in folder.glob(f"{UNFINISHED}*"):
+        # Gone already, where another process does the same.
+        with contextlib.suppress(OSError):
+            found = hold(leftover)
+            if found is not None:
+                shutil.rmtree(leftover, ignore_errors=True)
+                release(found)
+
+
+def hold(folder: Path, wait: bool = False) -> int | None:
+    """Lock a folder for this process; the lock ends with the process, however that ends.
+
+    Args:
+        folder: the folder.
+        wait: until no other process holds it.
+
+    Returns:
+        What `release` takes; None if another process holds it, or where folders cannot be locked (on Windows and some
+        network disks).
+
+    Raises:
+        OSError: it is not there.
+    """
+    if fcntl is None:
+        return None
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    except OSError:
+        os.close(handle)
+        return None
+    return handle
+
+
+def release(held: int | None) -> None:
+    """Give up what `hold` returned."""
+    if held is not None:
+        os.close(held)
+
+
+def require_room(folder: Path, count: int) -> None:
+    """Raise `OSError` unless a file of `count` bytes fits into `folder`.
+
+    For libraries that go wrong where it does not: HDF5 keeps what it could not write open, and ends the process by a
+    crash when that exits.
+    """
+    with tempfile.TemporaryFile(dir=folder, buffering=0) as file:
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(file.fileno(), 0, count)
+            return
+        block = bytes(1 << 20)
+        for start in range(0, count, len(block)):
+            if file.write(block[: count - start]) < min(len(block), count - start):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def itk_reason(error: BaseException) -> str:

@@ -97,8 +97,12 @@ def test_headers_of_either_byte_order_are_measured(tmp_path, order):
     path.write_bytes(bytes(header) + voxels.tobytes())
     assert np.array_equal(Volume.read(path).data, voxels.reshape(2, 3, 4))
     path.write_bytes(bytes(header) + voxels.tobytes()[:-1])
-    with pytest.raises(FileError, match="399 of 400 bytes"):
-        Volume.read(path)
+    # Where the header says that the voxels begin in front of it, or nowhere, they are looked for behind it.
+    for start in (352, -1e9, float("nan")):
+        struct.pack_into(f"{order}f", header, 108, start)
+        path.write_bytes(bytes(header) + voxels.tobytes()[:-1])
+        with pytest.raises(FileError, match="399 of 400 bytes"):
+            Volume.read(path)
 
 
 def test_a_file_that_may_not_be_read_is_refused(tmp_path):

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from deepregister import Affine, Composite, DisplacementField, Geometry, Rigid, Settings, Volume
 from deepregister.errors import FileError
-from deepregister.result import Registration, check_writable, filling
+from deepregister.folders import check_writable, filling
+from deepregister.result import Registration
 
 GRID = Geometry((6, 5, 4), (1, 2, 3), (7, 8, 9), ((0, -1, 0), (1, 0, 0), (0, 0, 1)))
 POINTS = GRID.points()[1:-1, 1:-1, 1:-1]

@@ -236,6 +236,14 @@ def test_images_that_are_no_fields_are_refused(tmp_path, image, words):
         read_transform(tmp_path / "image.nrrd")
 
 
+def test_an_image_that_is_no_field_is_refused_before_its_voxels_are_read(tmp_path):
+    # A header that claims three terabytes.
+    path = tmp_path / "image.nrrd"
+    path.write_bytes(b"NRRD0004\ntype: float\ndimension: 3\nsizes: 9000 9000 9000\nencoding: raw\nendian: little\n\n")
+    with pytest.raises(TransformError, match="has 3 and 1"):
+        read_transform(path)
+
+
 def test_a_singular_transform_is_refused():
     native = sitk.ScaleTransform(3, (1, 0, 1))
     with pytest.raises(TransformError, match="determinant 0"):

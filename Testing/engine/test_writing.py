@@ -1,13 +1,17 @@
 """Files appear whole or not at all."""
 
 import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 import SimpleITK as sitk
 from deepregister import Affine, Volume
+from deepregister.connection import worker_environment
 from deepregister.errors import FileError
 from deepregister.writing import itk_reason, replacing
+from processes import PATIENCE_SECONDS
 
 
 def names(folder):
@@ -102,6 +106,57 @@ def test_a_read_only_folder_is_refused(tmp_path):
 )
 def test_the_reason_is_found_in_what_itk_says(text, reason):
     assert itk_reason(RuntimeError(text)) == reason
+
+
+# Writes a volume, a field and linear transforms where nothing larger than the second argument fits, under an old name.
+FULL = """
+import resource, sys
+from pathlib import Path
+import numpy as np
+from deepregister import Affine, Composite, DisplacementField, Geometry, Volume
+from deepregister.errors import FileError
+
+folder, limit = Path(sys.argv[1]), int(sys.argv[2])
+random = np.random.default_rng(0)
+field = DisplacementField(random.normal(size=(12, 12, 12, 3)).astype(np.float32), Geometry((12, 12, 12)))
+volume = Volume.from_array(random.integers(0, 30000, (20, 20, 20)).astype(np.int16))
+endings = ("nii.gz", "nii", "nrrd", "nhdr", "mha", "mhd", "img", "hdr", "gipl")
+images = {f"volume.{ending}": volume for ending in endings}
+fields = {f"field.{ending}": field for ending in ("nii.gz", "nrrd", "mha", "tfm", "h5")}
+linear = {f"affine.{ending}": Affine.identity() for ending in ("tfm", "mat", "h5")}
+values = {**images, **fields, "composite.tfm": Composite((field, Affine.identity())), **linear}
+for name in sys.argv[3:]:
+    (folder / name).write_text("old")
+resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+for name, value in values.items():
+    try:
+        value.write(folder / name)
+    except FileError as error:
+        assert str(folder / name) in str(error) and "disk" in str(error), error
+        print("refused")
+    else:
+        print("written")
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no limit on the size of files")
+@pytest.mark.parametrize("limit", [0, 40, 600, 5000])
+def test_what_does_not_fit_on_the_disk_is_refused_whatever_the_format(tmp_path, limit):
+    done = subprocess.run(
+        [sys.executable, "-c", FULL, tmp_path, str(limit), "volume.nii.gz", "field.tfm"],
+        capture_output=True,
+        text=True,
+        env=worker_environment({}),
+        timeout=PATIENCE_SECONDS,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    # But for linear transforms, which have about a hundred bytes as text and in .mat.
+    small = "written" if limit > 500 else "refused"
+    assert done.stdout.split() == ["refused"] * 15 + [small, small, "refused"]
+    for name in ("volume.nii.gz", "field.tfm"):
+        assert (tmp_path / name).read_text() == "old"
+    assert not [name for name in names(tmp_path) if name.startswith(".")]
 
 
 def test_the_reason_is_found_in_a_real_itk_error(tmp_path):

@@ -13,11 +13,11 @@ from pathlib import Path
 import SimpleITK as sitk
 
 from ..errors import DeepRegisterError, FileError, InputError
+from ..folders import check_writable
 from ..imagefiles import require_complete_nifti, require_scalar_3d
 from ..models.registry import find_model
 from ..pointfiles import read_landmark_pairs
 from ..report import check_output
-from ..result import check_writable
 from ..settings import Settings
 from ..writing import itk_reason
 from .summary import FILES as SUMMARY_FILES

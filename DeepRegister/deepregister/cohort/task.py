@@ -109,7 +109,7 @@ def failure(row: Row, error: str) -> Outcome:
 
 def look_around(output: str) -> tuple[str, str | None]:
     """The engine's version on a worker, and what keeps it from writing into `output`, if anything."""
-    from ..result import check_writable
+    from ..folders import check_writable
 
     try:
         check_writable(output)

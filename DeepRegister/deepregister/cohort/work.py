@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from ..folders import settle
 from ..labelmaps import read_label_maps
 from ..pointfiles import read_landmark_pairs
 from ..progress import Progress
@@ -51,6 +52,7 @@ def register_row(
     """
     files = source_files(row)
     names = row.name, str(row.fixed), str(row.moving)
+    settle(row.folder)
     earlier = finished(row, files)
     if earlier is not None:
         return replace(Outcome.of_result(*names, earlier), reused=True)

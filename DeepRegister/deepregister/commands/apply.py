@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import FileError, InputError
+from ..folders import check_writable
 from ..pointfiles import is_point_file, read_points, write_points
-from ..result import check_writable
 from ..transforms import Transform, read_transform
 from ..transforms.base import INTERPOLATIONS
 from ..transforms.inversion import inverse_at, inverse_on

@@ -13,9 +13,9 @@ from .. import __version__
 from ..console import table
 from ..errors import InputError
 from ..evaluation import Evaluation, evaluate
+from ..folders import check_writable, filling
 from ..labelmaps import read_label_maps
 from ..pointfiles import COORDINATES, read_landmark_pairs
-from ..result import check_writable, filling
 from ..sources import SourceFile, content_sha256
 from ..transforms import read_transform
 from ..volume import Volume

@@ -9,11 +9,12 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import DeepRegisterError, FileError, InputError
+from ..folders import check_writable
 from ..landmarks import LandmarkPairs
 from ..page import NAME, check_packages, write_page
 from ..pointfiles import read_landmark_pairs
 from ..report import Source
-from ..result import Registration, check_writable
+from ..result import Registration
 from ..sources import TITLES, SourceFile
 from ..volume import Volume
 

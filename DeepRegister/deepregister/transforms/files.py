@@ -12,7 +12,7 @@ import SimpleITK as sitk
 from ..errors import FileError, TransformError
 from ..geometry import Geometry
 from ..imagefiles import require_complete_nifti, write_image
-from ..writing import itk_reason, replacing
+from ..writing import itk_reason, replacing, require_room
 from .base import Transform
 from .composite import Composite
 from .field import DisplacementField
@@ -47,14 +47,21 @@ def write_transform(transform: Transform, path: str | os.PathLike, onto: Geometr
             )
         write_image(field.to_image(), path)
     elif name.endswith(TRANSFORM_ENDINGS):
+        native = transform.to_sitk()
         with replacing(path) as aside:
-            sitk.WriteTransform(transform.to_sitk(), str(aside))
+            if name.endswith((".h5", ".hdf5")):
+                require_room(aside.parent, _hdf5_bytes(transform))
+            sitk.WriteTransform(native, str(aside))
+            if name.endswith((".tfm", ".txt")):
+                _require_whole_text(aside, native)
     elif name.endswith(".mat"):
         # ITK writes anything else into a .mat file, too, but cannot read it back.
         if not isinstance(transform, LinearTransform):
             raise TransformError(f"{path.name}: a .mat file holds one linear transform only. Use .h5 or .tfm.")
         with replacing(path) as aside:
             sitk.WriteTransform(transform.to_sitk(), str(aside))
+            # As for text, ITK says nothing where it does not fit on the disk.
+            sitk.ReadTransform(str(aside))
     else:
         raise FileError(
             f"{path.name}: no transform format has this ending. Use .h5 or .tfm for any transform, "
@@ -77,7 +84,7 @@ def read_transform(path: str | os.PathLike) -> Transform:
             _require_one_transform(path)
         if path.name.lower().endswith(FIELD_ENDINGS):
             require_complete_nifti(path)
-            return _field_from_image(sitk.ReadImage(str(path)), path.name)
+            return _field_from_image(_read_field(path), path.name)
         return from_sitk(sitk.ReadTransform(str(path)))
     # UnicodeDecodeError: ITK quotes what it found in the file, whatever that is.
     except (RuntimeError, OSError, UnicodeDecodeError) as error:
@@ -116,6 +123,23 @@ def from_sitk(transform: sitk.Transform) -> Transform:
     )
 
 
+def _hdf5_bytes(transform: Transform) -> int:
+    # ITK writes doubles; a group of HDF5 takes some kilobytes.
+    parts = transform.parts if isinstance(transform, Composite) else (transform,)
+    values = sum(part.displacement.size for part in parts if isinstance(part, DisplacementField))
+    return 8 * values + 16384 * len(parts)
+
+
+def _require_whole_text(path: Path, native: sitk.Transform) -> None:
+    # ITK says nothing where it does not fit on the disk. The fixed parameters are the last line of each transform.
+    specific = native.Downcast()
+    count = specific.GetNumberOfTransforms() if isinstance(specific, sitk.CompositeTransform) else 1
+    with path.open("rb") as file:
+        ends = [line for line in file if line.startswith(b"FixedParameters:")]
+    if len(ends) != count or not ends[-1].endswith(b"\n"):
+        raise OSError(f"only {path.stat().st_size} of its bytes could be written")
+
+
 def _require_one_transform(path: Path) -> None:
     # SimpleITK takes the first of several and only prints a warning: the map would be a wrong one.
     kinds = re.findall(
@@ -141,12 +165,25 @@ def _linear(transform: sitk.Transform) -> LinearTransform:
         return Affine(matrix)
 
 
-def _field_from_image(image: sitk.Image, name: str) -> DisplacementField:
-    if image.GetDimension() != 3 or image.GetNumberOfComponentsPerPixel() != 3:
+def _read_field(path: Path) -> sitk.Image:
+    reader = sitk.ImageFileReader()
+    reader.SetFileName(str(path))
+    reader.ReadImageInformation()
+    # A damaged header may claim more voxels than the machine has memory for: it is read no further.
+    _require_field(reader.GetDimension(), reader.GetNumberOfComponents(), path.name)
+    return reader.Execute()
+
+
+def _require_field(dimension: int, components: int, name: str) -> None:
+    if (dimension, components) != (3, 3):
         raise TransformError(
             f"{name} is not a displacement field: it needs three dimensions and three components in each voxel, "
-            f"and has {image.GetDimension()} and {image.GetNumberOfComponentsPerPixel()}."
+            f"and has {dimension} and {components}."
         )
+
+
+def _field_from_image(image: sitk.Image, name: str) -> DisplacementField:
+    _require_field(image.GetDimension(), image.GetNumberOfComponentsPerPixel(), name)
     return DisplacementField(sitk.GetArrayFromImage(image).astype(np.float32), Geometry.from_sitk(image))
 
 
