@@ -37,7 +37,7 @@ def summary(run: dict) -> str:
 
 def _table(run: dict, rows: list[dict]) -> list[str]:
     by_method = methods(rows)
-    most = max(len({row["pair"] for row in mine}) for mine in by_method.values())
+    most = max(map(len, by_method.values()))
     lines = []
     if most < ENOUGH_PAIRS:
         few = "One pair: its own figures" if most == 1 else f"Only {most} pairs: the intervals, if any, are rough"

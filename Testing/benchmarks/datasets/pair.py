@@ -97,13 +97,6 @@ def _rows(path: Path) -> np.ndarray:
     return rows
 
 
-def drawn(names: list[str], count: int, seed: int = 2018) -> list[tuple[str, str]]:
-    """The same random pairs of two of these names each time, (fixed, moving)."""
-    rng = np.random.default_rng(seed)
-    chosen = [rng.choice(len(names), 2, replace=False) for _ in range(count)]
-    return [(names[fixed], names[moving]) for fixed, moving in chosen]
-
-
 def folder_of(data: Path, names: tuple[str, ...], marker: str, what: str) -> Path:
     """The first folder of these names under `data`, or `data` itself, that holds a file of the pattern `marker`.
 

@@ -11,12 +11,13 @@ LPBA40 (https://www.loni.usc.edu/research/atlases; Shattuck et al. 2008): `S01/S
 from __future__ import annotations
 
 import re
-from itertools import pairwise
+from itertools import pairwise, permutations
 from pathlib import Path
 
+import numpy as np
 from deepregister.errors import FileError
 
-from .pair import BenchmarkPair, drawn, folder_of
+from .pair import BenchmarkPair, folder_of
 
 OASIS_SUBJECTS = "OASIS_OAS1_*_MR1"
 # The last subjects by name, each with the next one: what Learn2Reg's third task is validated on.
@@ -61,7 +62,12 @@ def lpba40(data: Path, count: int | None = None, atlas: bool = False) -> list[Be
     what = "LPBA40 (https://www.loni.usc.edu/research/atlases)"
     folder = folder_of(data, ("LPBA40", "lpba40"), f"**/S01.{LPBA40_IMAGE}.*", what)
     subjects = [f"S{number:02d}" for number in range(1, 41)]
-    chosen = [("S01", other) for other in subjects[1:10]][:count] if atlas else drawn(subjects, count or 40)
+    if atlas:
+        chosen = [("S01", other) for other in subjects[1:10]][:count]
+    else:
+        every = list(permutations(subjects, 2))
+        numbers = np.random.default_rng(2008).choice(len(every), count or 40, replace=False)
+        chosen = [every[number] for number in numbers]
     return [
         BenchmarkPair(
             f"LPBA40 {fixed}<-{moving}",
