@@ -62,7 +62,7 @@ def measure(
     threads: int,
     environment: Mapping[str, str] | None = None,
 ) -> Usage:
-    """Run `command` with `text` on its standard input; what it prints goes to the file `log`.
+    """Run `command` with `text` on its standard input, in the folder of `log`, which keeps what it prints.
 
     Args:
         limit: seconds after which it is ended.
@@ -106,7 +106,14 @@ def main() -> int:
     started = time.perf_counter()
     with Path(order["input"]).open("rb") as given, Path(order["log"]).open("wb") as log:
         try:
-            program = subprocess.Popen(order["command"], stdin=given, stdout=log, stderr=log, start_new_session=True)
+            program = subprocess.Popen(
+                order["command"],
+                stdin=given,
+                stdout=log,
+                stderr=log,
+                cwd=Path(order["log"]).parent,
+                start_new_session=True,
+            )
         except OSError as error:
             log.write(f"{order['command'][0]}: {error.strerror}\n".encode())
             print(json.dumps({"status": 127, "ended": "itself", "seconds": 0.0, "cpu_seconds": 0.0, "peak_mb": 0.0}))

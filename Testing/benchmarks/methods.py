@@ -63,4 +63,13 @@ METHODS = {
     "ants-cc-ours": _peer("ANTs SyN CC", "ants_syn.py", "classic", "ours", kind="antsRegistrationSyN[so]"),
     "demons": _peer("SimpleITK demons", "demons.py", "classic", "ours"),
     "convexadam": _peer("ConvexAdam", "convexadam_mind.py", "classic", "ours"),
+    "elastix": _peer("elastix B-spline", "elastix_bspline.py", "elastix"),
+    "elastix-ours": _peer("elastix B-spline", "elastix_bspline.py", "elastix", "ours"),
+    "fireants": _peer("FireANTs greedy", "fireants_greedy.py", "fireants"),
+    "fireants-ours": _peer("FireANTs greedy", "fireants_greedy.py", "fireants", "ours"),
+    "unigradicon": _peer("uniGradICON", "unigradicon_network.py", "unigradicon", iterations=None),
+    "unigradicon-ours": _peer("uniGradICON", "unigradicon_network.py", "unigradicon", "ours", iterations=None),
+    "unigradicon-refined-ours": _peer(
+        "uniGradICON, 50 iterations", "unigradicon_network.py", "unigradicon", "ours", iterations=50
+    ),
 }
