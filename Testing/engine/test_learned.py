@@ -241,6 +241,38 @@ def test_voxels_of_the_wanted_size_are_met_exactly(models):
         assert index == pytest.approx(np.round(index), abs=1e-6)
 
 
+def test_a_second_pass_looks_at_what_the_first_one_leaves(tmp_path):
+    fixed, moving = volumes()
+    network = random_network("pyramid", 2.0)
+    once, twice, finer = (
+        LearnedModel(write_model(tmp_path / name, network, "pyramid", passes_mm=passes))
+        for name, passes in (("once", None), ("twice", [4.0, 4.0]), ("finer", [4.0, 2.0]))
+    )
+    first = predicted(once, fixed, moving)
+    again, both = predicted(once, fixed, moving, first), predicted(twice, fixed, moving)
+    # One call with two passes, or two calls: only the grids in between differ.
+    moved, differ = apart(again, first), apart(again, both)
+    assert moved.mean() > 0.5 and differ.mean() < 0.15 * moved.mean(), (moved.mean(), differ.mean(), differ.max())
+    fine = predicted(finer, fixed, moving)
+    assert fine.parts[0].geometry.spacing[0] < both.parts[0].geometry.spacing[0]
+    assert 0.2 < apart(fine, first).mean() < 4
+    for found in (both, fine):
+        assert quality.folding(found.parts[0])["folded_fraction"] == 0
+
+
+def test_passes_are_no_finer_than_the_volume_or_the_settings(tmp_path):
+    model = LearnedModel(toy_model(tmp_path / "several", "pyramid", spacing_mm=4.0, passes_mm=[4.0, 4.0, 2.0, 1.0]))
+    fine, thick = (
+        type("Side", (), {"content": type(grid())((30, 30, 30), (spacing, spacing, 6.0), (0, 0, 0), OBLIQUE)})
+        for spacing in (1.0, 2.4)
+    )
+    assert model.passes(fine, NETWORK_ALONE) == (4.0, 4.0, 2.0, 1.0)
+    assert model.passes(thick, NETWORK_ALONE) == (4.0, 4.0, 2.0)
+    for spacing_mm, left in ((2.0, (4.0, 4.0, 2.0, 1.0)), (4.0, (4.0, 4.0, 2.0)), (12.0, (6.0,))):
+        assert model.passes(fine, replace(NETWORK_ALONE, field_spacing_mm=spacing_mm)) == left
+    assert model.grid(thick, NETWORK_ALONE).spacing == (2.0, 2.0, 2.0)
+
+
 def test_refinement_starts_from_what_the_network_found(tmp_path):
     fixed, moving = volumes()
     pair = pair_of(fixed, moving)

@@ -61,6 +61,7 @@ def test_two_models_of_one_name_are_refused(tmp_path):
         ({"experimental": "1"}, "experimental = 1. It must be true or false"),
         ({"extent_mm": "[60, 30]"}, "the smaller one first"),
         ({"spacing_mm": '"1 mm"'}, "a number of at least 0"),
+        ({"passes_mm": "[2.0, 0]"}, "a list of numbers above 0"),
         ({"figures": "{ dice = 0.8 }"}, "a value and a sentence"),
         ({"weights": '"w.safetensors"'}, "names weights, but"),
     ],

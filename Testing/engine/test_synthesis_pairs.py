@@ -57,6 +57,23 @@ def test_batches_follow_their_seed_and_have_what_their_kind_promises(kind):
         assert torch.equal(one.field, same.field)
 
 
+def test_zoomed_pairs_show_a_part_of_the_whole_enlarged():
+    still = {"pose": AffineRanges(0, 0, 0), "residual": AffineRanges(0, 0, 0)}
+    made, held_out = from_collection(collection(), Synthesis(zoom=(2.0, 2.0), **still), SHAPE, SPACING, CPU)
+    half = -made.to_mm[:3, 3]
+    for seed in range(20):
+        pose = made._pose(Draw(generator(seed), CPU))
+        assert np.allclose(pose[:3, :3], np.eye(3) / 2)
+        corners = np.array([[-1, -1, -1], [1, 1, 1]]) * half @ pose[:3, :3].T + pose[:3, 3]
+        assert np.all(np.abs(corners) <= half + 1e-9)
+    assert np.ptp([made._pose(Draw(generator(seed), CPU))[0, 3] for seed in range(20)]) > half[0] / 2
+    # What is measured shows whole anatomies.
+    assert np.array_equal(held_out._pose(Draw(generator(), CPU)), np.eye(4))
+    # Both sides of a pair show the same part, so that there is something to match.
+    batch = made.between_subjects(1, generator(3))
+    assert float(dice_loss(batch.fixed_labels, batch.moving_labels)) < 0.9
+
+
 @pytest.mark.parametrize("seed", range(4))
 def test_the_true_field_brings_shapes_onto_each_other(seed):
     ranges = Synthesis(shape=ShapeRanges(scale_mm=(40.0, 60.0), walls=0), motion=FieldRanges(mm=(12.0, 12.0)))

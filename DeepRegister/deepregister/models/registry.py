@@ -63,6 +63,8 @@ class Card:
         extent_mm: least and most middle side of the box around what a volume shows, mm. None allows all, but `auto`
             never chooses a model that does not say it.
         spacing_mm: of the network's grid.
+        passes_mm: spacings of the grids that the network looks on one after the other, each time at what its last field
+            leaves; empty for once, at `spacing_mm`.
         thickest_mm: the thickest slices that it was trained for; None for two and a half times `spacing_mm`.
         typical: name of the .nii.gz file beside the card with the mean of the training images; empty if there is none.
         typical_agreement: how well images like these agree with it at least, 0 to 1; see `resemblance`.
@@ -94,6 +96,7 @@ class Card:
     figures: Mapping[str, Figure] = field(default_factory=dict)
     extent_mm: tuple[float, float] | None = None
     spacing_mm: float | None = None
+    passes_mm: tuple[float, ...] = ()
     thickest_mm: float | None = None
     typical: str = ""
     typical_agreement: float | None = None
@@ -222,6 +225,10 @@ KINDS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "tuple[str, ...]": (
         lambda value: isinstance(value, list) and all(isinstance(each, str) for each in value),
         "a list of texts",
+    ),
+    "tuple[float, ...]": (
+        lambda value: isinstance(value, list) and all(_is_number(each) and each > 0 for each in value),
+        "a list of numbers above 0",
     ),
     "tuple[float, float] | None": (
         lambda value: (

@@ -66,7 +66,8 @@ class Collection:
 def key_of(paths: Sequence[Path], recipe: Recipe) -> str:
     """What prepared data depends on, as one digest: the files, the recipe and the version."""
     stamps = [(path.as_posix(), path.stat().st_size, path.stat().st_mtime_ns) for path in paths]
-    settings = asdict(recipe.data), recipe.validation.pairs, recipe.validation.seed, __version__
+    zoom = None if recipe.synthesis is None else recipe.synthesis.zoom[1]
+    settings = asdict(recipe.data), zoom, recipe.validation.pairs, recipe.validation.seed, __version__
     return hashlib.sha256(json.dumps([stamps, settings]).encode()).hexdigest()
 
 

@@ -157,10 +157,15 @@ def _prepare(
             matrix = _affine(sides[len(training) + fixed], sides[len(training) + moving])
         pairs.append(ValidationPair(fixed, moving, matrix))
     subjects = [
-        _subject(each.name, side, labels, structures, recipe.data.spacing_mm, matrix)
+        _subject(each.name, side, labels, structures, _finest(recipe), matrix)
         for each, side, labels, matrix in zip(files, sides, maps, from_middle, strict=True)
     ]
     return Collection(structures, subjects[: len(training)], subjects[len(training) :], pairs)
+
+
+def _finest(recipe: Recipe) -> float:
+    """The spacing that subjects are kept at, mm: what is enlarged needs more detail than the network's grid has."""
+    return recipe.data.spacing_mm / (1.0 if recipe.synthesis is None else recipe.synthesis.zoom[1])
 
 
 def _canonical(volume: Volume) -> Volume:

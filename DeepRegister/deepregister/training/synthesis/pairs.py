@@ -37,6 +37,7 @@ class SyntheticPairs:
         ranges: what is drawn from.
         shape: D, H, W of the pairs.
         spacing_mm: of their voxels.
+        zooms: whether parts of them are enlarged, as `ranges.zoom` says.
     """
 
     def __init__(
@@ -47,7 +48,9 @@ class SyntheticPairs:
         ranges: Synthesis,
         shape: Sequence[int],
         spacing_mm: float,
+        zooms: bool = True,
     ):
+        self.zoom = ranges.zoom if zooms else (1.0, 1.0)
         self.maps, self.to_index, self.anatomy, self.ranges = maps, to_index, anatomy, ranges
         self.shape, self.spacing_mm, self.device = tuple(shape), spacing_mm, maps.voxels.device
         self.shape_anatomy = shape_anatomy(ranges.shape)
@@ -83,7 +86,7 @@ class SyntheticPairs:
         chosen = self._structures(self.anatomy, draw)
         bodies, matrices, mirrored = ([], []), ([], []), ([], [])
         for _ in range(count):
-            order, pose = draw.order(len(self.to_index)), affine(random_affine(self.ranges.pose, draw))
+            order, pose = draw.order(len(self.to_index)), self._pose(draw)
             residual = random_affine(self.ranges.residual, draw)
             for side, (number, share) in enumerate(((order[0], 0.5), (order[-1], -0.5))):
                 flipped = self._flipped(draw)
@@ -103,7 +106,7 @@ class SyntheticPairs:
         """One body in two contrasts; with the true field."""
         draw = Draw(generator, self.device)
         bodies = [draw.order(len(self.to_index))[0] for _ in range(count)]
-        poses = [affine(random_affine(self.ranges.pose, draw)) for _ in range(count)]
+        poses = [self._pose(draw) for _ in range(count)]
         matrices = [self._to_index(n, self._flipped(draw)) @ pose for n, pose in zip(bodies, poses, strict=True)]
         variation = self._motion(self.ranges.variation, count, draw)
         return self._known(self.maps, bodies, matrices, variation, self.anatomy, (), draw)
@@ -166,6 +169,17 @@ class SyntheticPairs:
         ranges = self.ranges
         return views(*sides, count, anatomy, ranges.contrast, ranges.acquisition, self.spacing_mm, draw)
 
+    def _pose(self, draw: Draw) -> np.ndarray:
+        """From mm about the middle of the grid to the common pose: a random affine, then a part of it, enlarged."""
+        pose = affine(random_affine(self.ranges.pose, draw))
+        if self.zoom[1] == 1:
+            return pose
+        zoom = draw.log_uniform(*self.zoom)
+        part = np.diag([1 / zoom] * 3 + [1.0])
+        # Inside what the whole grid would show.
+        part[:3, 3] = draw.array(-1, 1, 3) * (1 - 1 / zoom) * -self.to_mm[:3, 3]
+        return part @ pose
+
     def _flipped(self, draw: Draw) -> bool:
         return self.anatomy.mirror is not None and draw.chance(self.ranges.mirrored)
 
@@ -211,6 +225,8 @@ def from_collection(
         posed = [np.block([[np.eye(3), each.centre[:, None]], [np.zeros(3), 1]]) for each in subjects]
     to_index = np.stack([np.linalg.inv(each.matrix) @ pose for each, pose in zip(subjects, posed, strict=True)])
     split = len(collection.training)
+    # What is measured stays comparable: whole anatomies.
+    parts = (slice(split), True), (slice(split, None), False)
     training, validation = (
         SyntheticPairs(
             LabelMaps.of([torch.as_tensor(each.labels, device=device) for each in subjects[part]]),
@@ -219,7 +235,8 @@ def from_collection(
             ranges,
             shape,
             spacing_mm,
+            zooms,
         )
-        for part in (slice(split), slice(split, None))
+        for part, zooms in parts
     )
     return training, validation

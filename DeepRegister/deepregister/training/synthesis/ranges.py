@@ -155,6 +155,9 @@ class Synthesis:
         variation: smooth motion that makes another subject of each label map.
         motion: the smooth part of the known field.
         mirrored: share of label maps that are mirrored, left for right; for those that say what is left.
+        zoom: each pair shows a part of the label maps enlarged so many times, drawn evenly in its logarithm, so that
+            one network can look at an anatomy as a whole and then again at finer spacings. All lengths are of what is
+            shown.
         contrast, acquisition: of the images.
         shape: of the random shapes.
         structures: labels whose overlap counts; empty takes those that are known to be structures of the brain, or all.
@@ -172,6 +175,7 @@ class Synthesis:
     variation: FieldRanges = FieldRanges(mm=(0.0, 6.0), scale_mm=(12.0, 64.0), strain=0.6)
     motion: FieldRanges = FieldRanges()
     mirrored: float = field(default=0.5, metadata=SHARE)
+    zoom: Range = field(default=(1.0, 1.0), metadata={"least": 1.0})
     contrast: ContrastRanges = ContrastRanges()
     acquisition: AcquisitionRanges = AcquisitionRanges()
     shape: ShapeRanges = ShapeRanges()
