@@ -15,7 +15,7 @@ from importlib import import_module
 from . import __version__
 from .console import terminable
 from .doctor.installing import remedy
-from .errors import Cancelled, DeepRegisterError
+from .errors import OUT_OF_MEMORY, Cancelled, DeepRegisterError, is_out_of_memory
 
 # Modules of `commands`, in the order of the help.
 COMMANDS = ("register", "batch", "apply", "evaluate", "rerun", "report", "models", "train", "demo", "doctor")
@@ -32,7 +32,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with terminable():
             options = build_parser(names).parse_args(arguments)
             status = options.run(options)
-    except ImportError as error:
+    except (MemoryError, ImportError, RuntimeError, OSError) as error:
+        if is_out_of_memory(error):
+            print(f"deepregister: {OUT_OF_MEMORY}", file=sys.stderr)
+            return EXIT_BAD_INPUT
+        if not isinstance(error, ImportError):
+            raise
         print(f"deepregister: This installation is not complete: {error}.\n{remedy(error.name)}", file=sys.stderr)
         return EXIT_BAD_INPUT
     except (Cancelled, KeyboardInterrupt):
@@ -40,13 +45,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return EXIT_STOPPED
     except DeepRegisterError as error:
         print(f"deepregister: {error}", file=sys.stderr)
-        return EXIT_BAD_INPUT
-    except MemoryError:
-        print(
-            "deepregister: The memory of this machine does not suffice. Close other programs, crop the volumes, or "
-            "choose --quality fast.",
-            file=sys.stderr,
-        )
         return EXIT_BAD_INPUT
     return status or 0
 

@@ -283,7 +283,13 @@ class EngineClient:
             while (item := connection.receive()) is not None:
                 kind, content = item
                 if kind == "event" and self._connection is connection:
-                    self._on_event(content)
+                    try:
+                        self._on_event(content)
+                    except (KeyError, TypeError, ValueError, AttributeError) as error:
+                        self._fail(
+                            f"The registration process sent what this version does not understand ({error!r}). "
+                            f"{connection.last_words}"
+                        )
                 elif kind == "log" and self._log is not None:
                     self._log(content)
                 elif kind == "end":

@@ -49,3 +49,21 @@ class Cancelled(DeepRegisterError):  # noqa: N818 - being asked to stop is no er
 
     def __init__(self, message: str = "Cancelled: nothing was changed."):
         super().__init__(message)
+
+
+OUT_OF_MEMORY = (
+    "The memory of this machine does not suffice. Close other programs, crop the volumes, or choose the quality 'fast'."
+)
+# How ITK, torch, the C++ library and the loader of libraries put it, each in an error of a general kind.
+_NO_MEMORY = (
+    "allocate memory",
+    "out of memory",
+    "bad_alloc",
+    "bad allocation",
+    "failed to map segment",
+)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error of any library says that there was not enough memory."""
+    return isinstance(error, MemoryError) or any(words in str(error) for words in _NO_MEMORY)

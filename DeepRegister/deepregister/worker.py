@@ -25,7 +25,15 @@ from typing import Any, BinaryIO
 import deepregister
 
 from .connection import FOLDER_PREFIX
-from .errors import Cancelled, DeepRegisterError, WorkerError
+from .errors import (
+    OUT_OF_MEMORY,
+    Cancelled,
+    DeepRegisterError,
+    FileError,
+    ResourceError,
+    WorkerError,
+    is_out_of_memory,
+)
 from .progress import Progress
 from .protocol import PROTOCOL, Device, Devices, Hello, describe_error, pack, unpack
 from .result import Registration
@@ -142,16 +150,19 @@ class Worker:
                 raise Cancelled()
             inputs = unpack(request["inputs"], folder)
             value = compute(**inputs, progress=progress, cancelled=cancelled)
-            self._emit("result", job=job, value=pack(value, folder, "result"))
+            self._emit("result", job=job, value=_packed(value, folder))
         except DeepRegisterError as error:
             self._emit("error", job=job, **describe_error(error))
         # Whatever a library raises, SystemExit included, ends the job and not the worker.
         except BaseException as error:
             traceback.print_exc()
-            fault = WorkerError(
-                f"The registration failed with an unexpected {type(error).__name__}: {_shortened(str(error))}. "
-                "This is a fault in the program: please report it together with the log."
-            )
+            if is_out_of_memory(error):
+                fault = ResourceError(OUT_OF_MEMORY)
+            else:
+                fault = WorkerError(
+                    f"The registration failed with an unexpected {type(error).__name__}: {_shortened(str(error))}. "
+                    "This is a fault in the program: please report it together with the log."
+                )
             self._emit("error", job=job, **describe_error(fault))
         finally:
             self._waiting.discard(job)
@@ -177,6 +188,16 @@ class Worker:
                 shutil.rmtree(self._folder, ignore_errors=True)
         # Not sys.exit: a computation in another thread must not hold the process.
         os._exit(0)
+
+
+def _packed(value: Any, folder: Path) -> Any:
+    try:
+        return pack(value, folder, "result")
+    except OSError as error:
+        raise FileError(
+            f"The result cannot be written to {folder}: {error.strerror or error}. Free space there, or set the "
+            "environment variable TMPDIR (on Windows TEMP) to a folder on a larger disk before the start."
+        ) from error
 
 
 def _claim_pipes() -> tuple[BinaryIO, BinaryIO]:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from deepregister import Affine, Settings, Volume
 from deepregister.client import EngineClient
-from deepregister.errors import Cancelled, InputError, ModelError, WorkerError
+from deepregister.errors import Cancelled, InputError, ModelError, ResourceError, WorkerError
 from deepregister.landmarks import LandmarkPairs
 from processes import DEAF, DYING, ENDLESS, FAULTY, PATIENCE_SECONDS, alive, first_report, posix, run_script, wait_until
 from scipy.ndimage import gaussian_filter
@@ -244,6 +244,22 @@ def test_an_unexpected_exception_becomes_one_line_and_its_traceback_is_logged(cl
     assert "\n" not in str(caught.value)
     wait_until(lambda: client.hello and any("Traceback" in line for line in lines))
     assert "in register" in client.log_text
+
+
+@pytest.mark.parametrize(
+    "fault", ["MemoryError()", "RuntimeError('ITK ERROR: X(0x1): Failed to allocate memory for image.')"]
+)
+def test_memory_that_runs_out_anywhere_is_said_and_is_no_fault_of_the_program(client_of, small, fault):
+    client = client_of(FAULTY.replace('RuntimeError("expected scalar type Float but found Half")', fault))
+    with pytest.raises(ResourceError, match="memory of this machine does not suffice"):
+        client.register(small, small)
+
+
+@pytest.mark.parametrize("event", ['{"event": "hello"}', '{"event": "devices", "torch": 1}'])
+def test_events_that_are_none_end_the_worker_and_not_the_caller(client_of, small, event):
+    client = client_of(f"print({event!r}, flush=True)\nwhile True: input()")
+    with pytest.raises(WorkerError, match="does not understand"):
+        client.register(small, small)
 
 
 def test_only_one_run_at_a_time(client_of, small):
