@@ -64,6 +64,9 @@ class filling:
         for path in self._made:
             with contextlib.suppress(OSError):
                 path.rmdir()
+        if isinstance(error, FileError) and str(self.aside) in str(error):
+            # The user knows nothing of the folder aside.
+            raise FileError(str(error).replace(str(self.aside), str(self.folder))) from error
         if isinstance(error, OSError):
             raise FileError(
                 f"Cannot write into {self.folder}: {error.strerror or error}. Check that the disk is not full and that "

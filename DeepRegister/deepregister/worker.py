@@ -221,6 +221,8 @@ def _load_engine() -> Callable[..., Registration]:
     # A half-made installation of torch raises OSError, RuntimeError and more.
     except Exception as error:
         traceback.print_exc()
+        if is_out_of_memory(error):
+            raise ResourceError(OUT_OF_MEMORY) from error
         raise WorkerError(
             f"The engine cannot be loaded by {sys.executable}: {_shortened(str(error))}. If PyTorch is missing or "
             "damaged, install it for this Python: in 3D Slicer with the extension PyTorch, elsewhere with "
@@ -248,7 +250,7 @@ _WITHOUT_TORCH = {"inspect": _load_inspection, "write": _load_writing}
 def _find_devices() -> Devices:
     try:
         _load_engine()
-    except WorkerError as error:
+    except DeepRegisterError as error:
         return Devices(None, (), str(error))
     import torch
 

@@ -124,6 +124,13 @@ def test_a_folder_where_a_file_must_go_is_said_before_anything_is_moved(tmp_path
     assert names(tmp_path) == ["a.txt", "b.txt"]
 
 
+def test_what_cannot_be_written_is_told_by_the_place_that_the_user_knows(tmp_path):
+    with pytest.raises(FileError) as error, filling(tmp_path / "out") as aside, replacing(aside / "a.txt"):
+        raise OSError(28, "No space left on device")
+    assert str(tmp_path / "out" / "a.txt") in str(error.value)
+    assert UNFINISHED not in str(error.value)
+
+
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no signals between processes")
 def test_sigterm_stops_the_command_line_cleanly(tmp_path):
     script = (

@@ -161,6 +161,14 @@ def test_hello_comes_before_torch_and_a_broken_torch_is_explained(start, tmp_pat
     assert error["message"] == devices["problem"]
 
 
+def test_a_torch_that_finds_no_memory_is_not_taken_for_a_broken_one(start, tmp_path):
+    (tmp_path / "torch").mkdir()
+    (tmp_path / "torch" / "__init__.py").write_text("raise ImportError('libtorch_cpu.so: failed to map segment')")
+    worker = start(environment={"PYTHONPATH": str(tmp_path)})
+    worker.hello()
+    assert "memory of this machine" in worker.event()["problem"]
+
+
 def test_garbage_is_answered_and_the_worker_lives_on(start, noisy_command):
     worker = start(noisy_command)
     for line in (
