@@ -18,7 +18,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 # Between two looks at the memory of a program that has started others.
@@ -44,6 +44,7 @@ class Usage:
         cpu_seconds: user and system time.
         peak_mb: 10^6 bytes: the peak of the largest process, or of the sum where there were several at once (looked at
             every 0.1 s on Linux; elsewhere the sum is not known).
+        harness_seconds: CPU time that measuring took while the program ran; in nothing of the above.
     """
 
     status: int
@@ -51,6 +52,7 @@ class Usage:
     seconds: float
     cpu_seconds: float
     peak_mb: float
+    harness_seconds: float
 
 
 def measure(
@@ -60,7 +62,7 @@ def measure(
     *,
     limit: float,
     threads: int,
-    environment: Mapping[str, str] | None = None,
+    environment: Mapping[str, str | None] | None = None,
 ) -> Usage:
     """Run `command` with `text` on its standard input, in the folder of `log`, which keeps what it prints.
 
@@ -69,8 +71,6 @@ def measure(
         threads: cores that it may use (on Linux), and what the usual variables say to its libraries.
         environment: further variables; None takes one away.
     """
-    variables = {**os.environ, **dict.fromkeys(THREAD_VARIABLES, str(threads)), **(environment or {})}
-    variables = {name: value for name, value in variables.items() if value is not None}
     given = log.with_suffix(".in")
     given.write_text(text, encoding="utf-8")
     order = {"command": [str(word) for word in command], "log": str(log), "input": str(given)}
@@ -79,7 +79,7 @@ def measure(
         [sys.executable, "-I", "-S", __file__, json.dumps({**order, "limit": limit, "threads": threads})],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        env=variables,
+        env=variables(threads, environment or {}),
         start_new_session=True,
     )
     try:
@@ -91,10 +91,14 @@ def measure(
     return Usage(**json.loads(said))
 
 
+def variables(threads: int, environment: Mapping[str, str | None]) -> dict[str, str]:
+    """The variables of a program: this process's, the number of threads, and `environment`; None takes one away."""
+    given = {**os.environ, **dict.fromkeys(THREAD_VARIABLES, str(threads)), **environment}
+    return {name: value for name, value in given.items() if value is not None}
+
+
 def main() -> int:
     """Run what the first argument says, and write the usage to standard output."""
-    import resource
-
     order = json.loads(sys.argv[1])
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
@@ -116,25 +120,29 @@ def main() -> int:
             )
         except OSError as error:
             log.write(f"{order['command'][0]}: {error.strerror}\n".encode())
-            print(json.dumps({"status": 127, "ended": "itself", "seconds": 0.0, "cpu_seconds": 0.0, "peak_mb": 0.0}))
+            _tell(127, "itself", 0.0, 0.0)
             return 0
     ended, most = _wait(program, woken, started + order["limit"])
     seconds = time.perf_counter() - started
     _end_all(program)
-    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
-    largest = usage.ru_maxrss / (1e6 if sys.platform == "darwin" else 1e6 / 1024)
-    print(
-        json.dumps(
-            {
-                "status": program.returncode,
-                "ended": ended,
-                "seconds": seconds,
-                "cpu_seconds": usage.ru_utime + usage.ru_stime,
-                "peak_mb": max(largest, most),
-            }
-        )
-    )
+    _tell(program.returncode, ended, seconds, most)
     return 0
+
+
+def _tell(status: int, ended: str, seconds: float, most: float) -> None:
+    import resource
+
+    usage, own = (resource.getrusage(who) for who in (resource.RUSAGE_CHILDREN, resource.RUSAGE_SELF))
+    largest = usage.ru_maxrss / (1e6 if sys.platform == "darwin" else 1e6 / 1024)
+    told = Usage(
+        status=status,
+        ended=ended,
+        seconds=seconds,
+        cpu_seconds=usage.ru_utime + usage.ru_stime,
+        peak_mb=max(largest, most),
+        harness_seconds=own.ru_utime + own.ru_stime,
+    )
+    print(json.dumps(asdict(told)))
 
 
 def _wait(program: subprocess.Popen, woken: int, deadline: float) -> tuple[str, float]:

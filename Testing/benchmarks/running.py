@@ -61,11 +61,12 @@ class Runner:
             "process_seconds": round(usage.seconds, 3),
             "cpu_seconds": round(usage.cpu_seconds, 3),
             "peak_mb": round(usage.peak_mb, 1),
+            "harness_seconds": round(usage.harness_seconds, 3),
             **report,
         }
         if "failed" not in row:
             try:
-                transform, inverse = read_result(self._folder)
+                transform, inverse = read_result(self.folder)
                 if method == METHODS["affine"]:
                     self._affines[pair.name] = transform.matrix.tolist()
                 row |= score(transform, pair, inverse)
@@ -77,31 +78,36 @@ class Runner:
         """Our affine of a pair, or why there is none; found once for all that start from it."""
         if pair.name not in self._affines:
             report, _ = self._run(METHODS["affine"], _files(pair), self.limit)
-            self._affines[pair.name] = report.get("failed") or read_result(self._folder)[0].matrix.tolist()
+            self._affines[pair.name] = report.get("failed") or read_result(self.folder)[0].matrix.tolist()
         return self._affines[pair.name]
 
     @property
-    def _folder(self) -> Path:
+    def folder(self) -> Path:
+        """Where the method at work leaves its files."""
         return self.work.resolve() / "job"
+
+    def command(self, method: Method) -> list[Path]:
+        """What runs a method; it reads its job from standard input."""
+        return [self._python(method).absolute(), method.script]
+
+    def environment(self, method: Method) -> dict[str, str | None]:
+        """A peer must not see our packages, nor we what the caller's path holds."""
+        return {"PYTHONPATH": None if method.environment else str(ENGINE), "PYTHONHOME": None}
+
+    def order(self, method: Method, job: dict) -> str:
+        """A job as a method reads it; its folder is made, empty."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+        self.folder.mkdir(parents=True)
+        return json.dumps({**job, **method.options, "folder": str(self.folder), "threads": self.threads})
 
     def _python(self, method: Method) -> Path:
         return python_of(self.environments / method.environment) if method.environment else Path(sys.executable)
 
     def _run(self, method: Method, job: dict, limit: float) -> tuple[dict, Usage]:
-        """One job in an empty folder."""
-        shutil.rmtree(self._folder, ignore_errors=True)
-        self._folder.mkdir(parents=True)
-        # A peer must not see our packages, nor we what the caller's path holds.
-        environment = {"PYTHONPATH": None if method.environment else str(ENGINE), "PYTHONHOME": None}
-        usage = measure(
-            [self._python(method).absolute(), method.script],
-            json.dumps({**job, **method.options, "folder": str(self._folder), "threads": self.threads}),
-            self._folder / "log.txt",
-            limit=limit,
-            threads=self.threads,
-            environment=environment,
-        )
-        return report_of(self._folder, usage, limit), usage
+        text, log = self.order(method, job), self.folder / "log.txt"
+        command, environment = self.command(method), self.environment(method)
+        usage = measure(command, text, log, limit=limit, threads=self.threads, environment=environment)
+        return report_of(self.folder, usage, limit), usage
 
 
 def _files(pair: BenchmarkPair) -> dict:

@@ -65,6 +65,19 @@ sys.exit(sum(one.wait() for one in each))
     assert 160 < run(tmp_path, two).peak_mb < 280
 
 
+def test_measuring_takes_less_than_a_twentieth_of_what_it_measures(tmp_path):
+    # Processor time on both sides, which a busy machine does not change; several processes, which are looked at most.
+    burning = BURN.replace("0.6", "1.5")
+    three = f"""
+import subprocess, sys
+each = [subprocess.Popen([sys.executable, "-S", "-c", {burning!r}]) for _ in range(3)]
+sys.exit(sum(one.wait() for one in each))
+"""
+    usage = run(tmp_path, three)
+    assert usage.cpu_seconds > 4.5
+    assert usage.harness_seconds < 0.05 * usage.cpu_seconds
+
+
 def test_what_is_told_on_stdin_arrives_and_what_is_printed_is_kept(tmp_path):
     text = "import sys; print(sys.stdin.read().upper()); print('seen', file=sys.stderr)"
     command = [sys.executable, "-S", "-c", text]
