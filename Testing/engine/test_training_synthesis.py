@@ -8,6 +8,7 @@ import pytest
 import torch
 from deepregister import Geometry, Volume
 from deepregister.errors import InputError
+from deepregister.models.registry import Card
 from deepregister.training.loop import Watchers, seed_of
 from deepregister.training.recipe import Recipe
 from deepregister.training.session import train
@@ -116,3 +117,17 @@ def test_an_entry_of_synthesis_that_cannot_be_used_is_named(table, entry, words)
 
 def test_steps_draw_from_seeds_of_their_own():
     assert len({seed_of(0, step, 0) for step in range(100)}) == 100
+
+
+def test_a_model_of_heads_knows_them_in_any_contrast(folder, tmp_path):
+    values = tomllib.loads(RECIPE)
+    values["model"]["anatomies"] = ["brain"]
+    values["optimiser"] = {"steps": 1}
+    train(Recipe.from_dict(values), folder, tmp_path / "heads", device="cpu", threads=1)
+    card = Card.read(tmp_path / "heads" / "card.toml")
+    assert 0.1 < card.typical_agreement < 1
+    typical = Volume.read(tmp_path / "heads" / card.typical)
+    assert typical.geometry.size == (32, 40, 32) and typical.geometry.spacing == (4.0, 4.0, 4.0)
+    # What skull-stripping leaves: something in the middle, nothing at the border.
+    middle = typical.data[12:20, 16:24, 12:20]
+    assert middle.mean() > 60 and typical.data[0].max() == 0 and typical.data[:, 0].max() == 0

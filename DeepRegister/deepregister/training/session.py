@@ -82,7 +82,7 @@ def train(
         source = open_source(collection, recipe, ranks.device)
         first = None if start_from is None else network.state_dict()
         before = "" if start_from is None else f" Began as {start_from.resolve().name}: {_training_of(start_from)}"
-        typical = typical_of(collection, recipe) if ranks.leads else None
+        typical = typical_of(collection, recipe, source) if ranks.leads else None
         training = Training(recipe, out, ranks, source, watchers, state, first, typical, before)
         return training.run(None if minutes is None else started + 60 * minutes)
 
@@ -128,7 +128,9 @@ def measure(
         figures, _ = validate(network, source.validation, recipe)
         rounded = rounding_mm(network, source.validation, recipe.data.spacing_mm)
         finished = not card.experimental or bool(recipe.model.get("experimental", False))
-        publish(network, recipe, model, card.training, figures, finished, rounded, typical_of(collection, recipe))
+        publish(
+            network, recipe, model, card.training, figures, finished, rounded, typical_of(collection, recipe, source)
+        )
     return figures
 
 

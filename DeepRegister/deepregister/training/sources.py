@@ -45,15 +45,21 @@ class RealPairs:
 
 
 class SynthesisedPairs:
-    """Pairs made from label maps; the same ones of other subjects in every validation."""
+    """Pairs made from label maps; the same ones of other subjects in every validation.
+
+    Attributes:
+        anatomies, held_out: what makes pairs of the training subjects, and of those of validation.
+    """
 
     def __init__(self, collection: Collection, recipe: Recipe, device: torch.device):
         data, chosen = recipe.data, recipe.validation
-        self._random, held_out = from_collection(collection, recipe.synthesis, data.crop[::-1], data.spacing_mm, device)
-        self.validation = held_out.fixed_draws(chosen.pairs, chosen.seed)
+        self.anatomies, self.held_out = from_collection(
+            collection, recipe.synthesis, data.crop[::-1], data.spacing_mm, device
+        )
+        self.validation = self.held_out.fixed_draws(chosen.pairs, chosen.seed)
 
     def draw(self, count: int, generator: torch.Generator) -> Batch:
-        return self._random.draw(count, generator)
+        return self.anatomies.draw(count, generator)
 
 
 def open_source(collection: Collection, recipe: Recipe, device: torch.device) -> Source:

@@ -121,6 +121,21 @@ class SyntheticPairs:
         # Random as they are, they need no variation.
         return self._known(maps, range(count), matrices, None, self.shape_anatomy, chosen, draw)
 
+    def mean_image(self) -> Tensor | None:
+        """(D, H, W): the mean, over the maps, of what skull-stripping leaves, T1-weighted and 0..1, in the common pose.
+
+        None where the tissues are not known.
+        """
+        if self.anatomy.t1 is None:
+            return None
+        bright = np.asarray(self.anatomy.t1)[list(self.anatomy.tissue)] * np.asarray(self.anatomy.kept)
+        points = points_of(torch.zeros((1, 3, *self.shape), device=self.device))
+        total = torch.zeros(self.shape, device=self.device)
+        for number, matrix in enumerate(self.to_index):
+            labels = self.maps.at([number], transformed((matrix @ self.to_mm)[None], points))
+            total += Places(labels, len(bright)).read(bright[None])[0, 0]
+        return total / len(self.to_index) / float(bright.max())
+
     def _known(
         self,
         maps: LabelMaps,
