@@ -199,7 +199,8 @@ def _nifti_bytes(header: bytes) -> int | None:
     """Bytes that the header says a single-file NIfTI has before compression; None for anything else."""
     if header[344:347] != b"n+1":
         return None
-    order = "<" if header[0] == 348 % 256 else ">"
+    # As the NIfTI library tells it: the number of dimensions is 1 to 7 in the right order.
+    order = "<" if 1 <= struct.unpack_from("<h", header, 40)[0] <= 7 else ">"
     dimensions = struct.unpack_from(f"{order}8h", header, 40)
     bits = struct.unpack_from(f"{order}h", header, 72)[0]
     start = struct.unpack_from(f"{order}f", header, 108)[0]
