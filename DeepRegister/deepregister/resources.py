@@ -10,7 +10,7 @@ import numpy as np
 
 from .volume import Geometry
 
-# Measured peaks of the engine beside the images themselves (Testing/benchmarks/memory.py): bytes for each voxel of the
+# Measured peaks of the engine beside the images themselves (Testing/benchmarks/sizes.py): bytes for each voxel of the
 # finest grid, bytes for each voxel of an input, and what torch itself takes.
 BYTES_PER_GRID_VOXEL = {"lncc": 220, "mind": 420, "auto": 220}
 BYTES_PER_INPUT_VOXEL = 14

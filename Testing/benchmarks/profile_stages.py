@@ -58,7 +58,7 @@ def main(arguments: list[str] | None = None) -> int:
         for threads in options.threads:
             row["plain"][str(threads)] = _plain(pair, quality, threads)
             print(f"{quality}, {threads} threads: {row['plain'][str(threads)]}", file=sys.stderr, flush=True)
-        row["watched"] = _watched(pair.fixed, pair.moving, _settings(quality, options.threads[-1]))
+        row["watched"] = watched(pair.fixed, pair.moving, _settings(quality, options.threads[-1]))
         run["rows"].append(row)
     results = HERE / "results"
     results.mkdir(exist_ok=True)
@@ -75,7 +75,7 @@ def _warm_up(pair) -> None:
     for path in (pair.fixed, pair.moving):
         volume = Volume.read(path)
         small.append(Volume.from_array(volume.data[::4, ::4, ::4].copy(), [4 * s for s in volume.geometry.spacing]))
-    _watched(*small, Settings("deformable", "fast", "cpu"))
+    watched(*small, Settings("deformable", "fast", "cpu"))
 
 
 def _settings(quality: str, threads: int) -> Settings:
@@ -89,7 +89,8 @@ def _plain(pair, quality: str, threads: int) -> dict[str, float]:
     return {**stages, "all": round(time.perf_counter() - started, 3)}
 
 
-def _watched(fixed, moving, settings: Settings) -> dict:
+def watched(fixed, moving, settings: Settings) -> dict:
+    """One registration, watched: own seconds by stage and function, and by tensor operation."""
     operations = Operations()
     with operations.watching():
         # By its module: a name imported above would be that of the function before it was watched.
@@ -134,12 +135,13 @@ def summary(run: dict) -> str:
     for row in run["rows"]:
         total = sum(entry["seconds"] for entry in row["watched"]["functions"])
         lines += ["", f"## {row['quality']}, watched ({threads[-1]} threads, {total:.1f} s)", ""]
-        lines += _table("stage and function", "own seconds", row["watched"]["functions"], total, copy)
-        lines += ["", *_table("tensor operation", "seconds", row["watched"]["tensor"], total, copy)]
+        lines += profile_table("stage and function", "own seconds", row["watched"]["functions"], total, copy)
+        lines += ["", *profile_table("tensor operation", "seconds", row["watched"]["tensor"], total, copy)]
     return "\n".join(lines) + "\n"
 
 
-def _table(first: str, seconds: str, rows: list[dict], total: float, copy: float) -> list[str]:
+def profile_table(first: str, seconds: str, rows: list[dict], total: float, copy: float) -> list[str]:
+    """The rows of `watched` with what bounds each; `copy` is the speed of a large copy in bytes a second."""
     lines = [f"| {first} | calls | {seconds} | share | GB moved | GB/s | of a copy | bound by |", "| --- " * 8 + "|"]
     for row in rows[:ROWS]:
         tally = Tally(*(row[key] for key in ("seconds", "tensor_seconds", "moved", "calls")))

@@ -9,13 +9,13 @@ from intervals import LEAST_PAIRS, interval
 # From so many pairs on an interval says something, and so does the worst third of them.
 ENOUGH_PAIRS = 10
 READING = f"""\
-Means over pairs, in parentheses 95 % bootstrap intervals (over images where pairs share them), from {LEAST_PAIRS}
-pairs on. *3 in 10 below* (above): what the worse three tenths of the pairs do not reach. *Ahead of* a method of ours,
-the best one of the table: the mean difference on the same pairs; where the interval holds 0, nothing tells the two
-apart. Dice and HD95 are means over the structures; TRE robust is what three tenths of the landmarks exceed; folds, NDV
-(space turned inside out) and SDlogJ are measured at the field's own voxels; inverse is how far there and back misses
-the start. Registration seconds run from the files to the transform, imports not counted; process, CPU seconds and peak
-memory are those of the whole process."""
+Means over pairs, in parentheses 95 % bootstrap intervals (over images where pairs share them), from {LEAST_PAIRS} pairs
+on. *3 in 10 below* (above): what the worse three tenths of pairs do not reach. *Ahead of* the best method of ours in
+the table: the mean difference on the same pairs, less than 0 for what is behind; where the interval holds 0, nothing
+tells the two apart. Dice and HD95 are means over the structures; TRE robust is what three tenths of the landmarks
+exceed; folds, NDV (space turned inside out) and SDlogJ are measured at the field's own voxels; inverse is how far there
+and back misses the start. Registration seconds run from the files to the transform, imports not counted; process, CPU
+seconds and peak memory are those of the whole process."""
 
 
 def summary(run: dict) -> str:

@@ -40,6 +40,7 @@ STATISTICS = {
     "mean_mm": "Landmark error, mean",
     "median_mm": "median",
     "p25_mm": "25th percentile",
+    "p70_mm": "70th percentile",
     "p75_mm": "75th percentile",
     "p95_mm": "95th percentile",
     "max_mm": "largest",
@@ -203,6 +204,7 @@ def _deformation_table(evaluation: Evaluation) -> str:
             folded = "{folded_voxels} of {voxels} ({folded_fraction:.3%})"
         texts = (
             ("Folded voxels", folded),
+            ("Space turned inside out", "{non_diffeomorphic_fraction:.4%}" if measures["folded_voxels"] else "none"),
             ("Volume change", "times {jacobian_min:.2f} to {jacobian_max:.2f}, mean {jacobian_mean:.3f}"),
             ("", "98 % of voxels: {jacobian_p1:.2f} to {jacobian_p99:.2f}; SD of its logarithm {jacobian_log_std:.3f}"),
             ("Displacement", "mean {displacement_mean_mm:.2f} mm, largest {displacement_max_mm:.2f} mm"),
