@@ -7,6 +7,7 @@ import platform
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, replace
+from typing import Any
 
 import numpy as np
 import SimpleITK as sitk
@@ -24,11 +25,13 @@ from .confidence import judge
 from .devices import choose_device, describe_device
 from .errors import InputError, ResourceError
 from .evidence import gather
+from .expectederror import estimate as estimate_error
 from .landmarks import LandmarkPairs
 from .models.choice import WITHOUT_TRAINING, Choice, choose, warning, warnings_of_looks
 from .models.fitting import within_memory
 from .models.instance import split_start
 from .models.registry import BUILT_IN, Card, find_model, list_models, load_model
+from .models.rematching import signs
 from .models.suitability import Shown
 from .preparation import Pair, check_overlap, describe_inputs, prepare, prepare_emphasis
 from .progress import Monitor, Progress
@@ -157,6 +160,9 @@ def register(
         monitor.report("measure", 0.0, "Measuring")
         measures = _measures(pair, transform, inverse, start, fixed_volume.geometry, landmarks, compute)
         measures.update(_evidence(pair, transform, start), **monitor.evidence)
+        monitor.report("measure", 0.4, "Estimating the error of each place")
+        expected_error, stated = _expected_error(pair, transform, compute)
+        measures.update(stated)
     turned = rotation_degrees(split_start(transform)[0])
     if start is None and turned > UNLIKELY_TURN:
         warnings.append(
@@ -178,6 +184,7 @@ def register(
         device=describe_device(compute),
         warnings=tuple(dict.fromkeys(warnings)),
         confidence=judge(measures),
+        expected_error=expected_error,
         versions=versions(),
         inputs={
             **describe_inputs(
@@ -308,6 +315,13 @@ def _evidence(pair: Pair, transform: Transform, start: Transform | None) -> dict
         **asdict(gather(pair, start if dense_start else linear)),
         "stretch": float(max(stretches.max(), 1 / max(stretches.min(), 1e-6))),
     }
+
+
+def _expected_error(pair: Pair, transform: Transform, device: torch.device) -> tuple[Volume | None, dict[str, Any]]:
+    """The map of what each place may be off by, and what it says of the whole; see `expectederror.estimate`."""
+    found = signs(pair, transform, device)
+    bends = split_start(transform)[1] is not None
+    return estimate_error(found.values, found.inside, found.geometry, "deformable" if bends else "linear")
 
 
 def _is_out_of_memory(error: Exception) -> bool:

@@ -23,7 +23,7 @@ from .volume import Volume
 
 SCENE_FIELD = "displacement.nrrd"
 SCENE_COPIES = ("fixed.nrrd", "moving.nrrd")
-RESULTS = ("transform.h5", "inverse.h5", "registered.nii.gz", "result.json", "slices.png", "scene.mrml", PAGE)
+RESULTS = (*FILES, "slices.png", "scene.mrml", PAGE)
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ def save(
     """
     folder = Path(folder)
     # What an earlier run left under these names is not this result's.
-    with filling(folder, own=(*FILES, *RESULTS, SCENE_FIELD, *SCENE_COPIES)) as aside:
+    with filling(folder, own=(*RESULTS, SCENE_FIELD, *SCENE_COPIES)) as aside:
         registration.save(aside)
         registered = registration.registered
         if registered is None:

@@ -18,7 +18,8 @@ from .transforms import Transform, read_transform
 from .volume import Volume
 
 FORMAT = 1
-FILES = ("transform.h5", "inverse.h5", "registered.nii.gz", "result.json")
+REGISTERED, EXPECTED_ERROR = "registered.nii.gz", "expected_error.nii.gz"
+FILES = ("transform.h5", "inverse.h5", REGISTERED, EXPECTED_ERROR, "result.json")
 
 
 def now() -> str:
@@ -40,6 +41,8 @@ class Registration:
         device: what computed it, in words.
         warnings: what the user should know, one sentence each.
         confidence: how far the result may be trusted, and why not further.
+        expected_error: how far each place of the fixed volume may be from where it belongs, mm, on a coarse grid of its
+            axes: see `expectederror.estimate`; None for results of versions that did not say.
         versions: of the engine and of what it stands on.
         inputs: what was registered: names, geometries, options that are not settings.
         date: when it was made, ISO 8601; empty for results of versions that did not say.
@@ -54,6 +57,7 @@ class Registration:
     device: str
     warnings: tuple[str, ...] = ()
     confidence: Confidence = field(default_factory=Confidence)
+    expected_error: Volume | None = None
     versions: Mapping[str, str] = field(default_factory=dict)
     inputs: Mapping[str, Any] = field(default_factory=dict)
     date: str = field(default_factory=now)
@@ -75,7 +79,7 @@ class Registration:
         }
 
     def save(self, folder: str | os.PathLike) -> Path:
-        """Write transform.h5, inverse.h5, registered.nii.gz and result.json into `folder`, made if missing.
+        """Write `FILES` into `folder`, made if missing; volumes that are not there have no file.
 
         All files are written aside first and moved in at the end: the folder never holds half a result.
 
@@ -85,8 +89,9 @@ class Registration:
         with filling(folder, own=FILES) as aside:
             self.transform.write(aside / "transform.h5")
             self.inverse.write(aside / "inverse.h5")
-            if self.registered is not None:
-                self.registered.write(aside / "registered.nii.gz")
+            for volume, name in ((self.registered, REGISTERED), (self.expected_error, EXPECTED_ERROR)):
+                if volume is not None:
+                    volume.write(aside / name)
             (aside / "result.json").write_text(json.dumps(self.summary(), indent=2) + "\n", encoding="utf-8")
         return Path(folder)
 
@@ -115,11 +120,14 @@ class Registration:
             raise
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise FileError(f"{folder} does not hold a whole result: result.json: {error}. Run it again.") from error
-        registered = folder / "registered.nii.gz"
+        registered, expected_error = (
+            Volume.read(folder / name) if (folder / name).exists() else None for name in (REGISTERED, EXPECTED_ERROR)
+        )
         return cls(
             transform=read_transform(folder / "transform.h5"),
             inverse=read_transform(folder / "inverse.h5"),
-            registered=Volume.read(registered) if registered.exists() else None,
+            registered=registered,
+            expected_error=expected_error,
             settings=settings,
             warnings=warnings,
             confidence=confidence,

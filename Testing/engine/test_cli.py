@@ -37,6 +37,7 @@ RESULTS = {
     "transform.h5",
     "inverse.h5",
     "registered.nii.gz",
+    "expected_error.nii.gz",
     "result.json",
     "report.html",
     "slices.png",

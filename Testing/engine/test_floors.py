@@ -27,6 +27,7 @@ TORCH_ROOMS = (
     "deepregister.models.linear",
     "deepregister.models.pose",
     "deepregister.models.pose_search",
+    "deepregister.models.rematching",
     "deepregister.models.resemblance",
     "deepregister.models.sampling",
     "deepregister.models.weights",

@@ -1,7 +1,7 @@
 """What the images say, place by place, of how surely a result matched them: the signs that `expectederror` reads.
 
 Nothing is registered again. The moving image, brought onto the fixed one, is compared with it once more and after small
-shifts in all directions: where a shift changes little, or helps, the match is unsure. Beside it stands what a least
+shifts along the axes: where a shift costs little, or helps, the match is unsure. Beside it stands what a least
 squares fit would still move (Lucas and Kanade, IJCAI 1981) and how exactly such a fit could find it, by the Cramér-Rao
 bound of the local structure tensor (as in Kybic, IEEE Trans. Image Process. 2010).
 """
@@ -26,8 +26,8 @@ VOXELS, MARGIN = 100_000, 4
 # Radius of the windows in which the images are correlated, and smoothing of what is found in them; voxels.
 RADIUS, CORRELATION_SIGMA, FIT_SIGMA = 2, 1.0, 2.0
 # Along the axes, so many voxels far.
-SHIFTS = tuple(s for s in itertools.product((-1, 0, 1), repeat=3) if sum(map(abs, s)) == 1)
-STEPS = (1, 2, 4)
+SHIFT = 2
+SHIFTS = tuple(s for s in itertools.product((-SHIFT, 0, SHIFT), repeat=3) if sum(map(abs, s)) == SHIFT)
 # A standard deviation of intensities (0 to 1) that is noise; a gradient per voxel, and a residual, that are nothing.
 NOISE, LEAST_GRADIENT, LEAST_RESIDUAL = 0.01, 0.002, 0.003
 # Longer steps of the fit say only that it failed; voxels.
@@ -59,10 +59,9 @@ def signs(pair: Pair, transform: Transform, device: torch.device) -> Signs:
 
     Returns:
         "fit": length of the step that a local least squares fit would still take, about half of what is missing, for
-        the means of the windows are taken off first; "fit_spread": its standard deviation;
-        "mismatch": 1 less the local squared correlation; "drop_N" and "best_N": by how much shifts of N voxels lower
-        the correlation on average, and by how much the best of them raises it; "bend": length of the displacement
-        without its linear part; "strain": of its derivative. A linear transform has neither of the last two.
+        the means of the windows are taken off first; "fit_spread": its standard deviation; "gain": by how much the best
+        shift raises the local squared correlation, as a rule less than 0; "bend": length of the displacement without
+        its linear part; "strain": of its derivative. A linear transform has neither of the last two.
     """
     with torch.inference_mode():
         content = pair.fixed.content
@@ -74,7 +73,7 @@ def signs(pair: Pair, transform: Transform, device: torch.device) -> Signs:
             field = field_from_mm(residual.sampled_on(grid).displacement, grid, device)
         fixed, counts = _on_grid(pair.fixed, grid, np.eye(4), None, device)
         moving, seen = _on_grid(pair.moving, grid, linear.matrix, field, device)
-        found = {**_fit(fixed, moving, counts * seen), **_shifts(fixed, moving, counts, seen)}
+        found = {**_fit(fixed, moving, counts * seen), "gain": _gain(fixed, moving, counts, seen)}
         if field is not None:
             found["bend"] = lengths(field)
             slopes = torch.cat([gradient(field[:, axis : axis + 1]) for axis in range(3)], 1)
@@ -119,9 +118,7 @@ def _windows(fixed: torch.Tensor, moving: torch.Tensor, weight: torch.Tensor) ->
     return _Windows(covariance**2 / (fixed_power * moving_power), covariance / moving_power, fixed_mean, moving_mean)
 
 
-def _shifts(
-    fixed: torch.Tensor, moving: torch.Tensor, counts: torch.Tensor, seen: torch.Tensor
-) -> dict[str, torch.Tensor]:
+def _gain(fixed: torch.Tensor, moving: torch.Tensor, counts: torch.Tensor, seen: torch.Tensor) -> torch.Tensor:
     weight = counts * seen
     around = smooth(weight, CORRELATION_SIGMA).clamp(min=1e-3)
 
@@ -129,17 +126,10 @@ def _shifts(
         found = _windows(fixed, _shifted(moving, shift), counts * _shifted(seen, shift)).correlation
         return smooth(found * weight, CORRELATION_SIGMA) / around
 
-    here = correlation((0, 0, 0))
-    found = {"mismatch": 1 - here}
-    for step in STEPS:
-        total, best = torch.zeros_like(here), torch.full_like(here, -torch.inf)
-        for shift in SHIFTS:
-            there = correlation(tuple(step * each for each in shift))
-            total += there
-            torch.maximum(best, there, out=best)
-        found[f"drop_{step}"] = here - total / len(SHIFTS)
-        found[f"best_{step}"] = best - here
-    return found
+    best = torch.full_like(around, -torch.inf)
+    for shift in SHIFTS:
+        torch.maximum(best, correlation(shift), out=best)
+    return best - correlation((0, 0, 0))
 
 
 def _shifted(image: torch.Tensor, shift: tuple[int, ...]) -> torch.Tensor:

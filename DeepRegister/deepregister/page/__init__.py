@@ -19,6 +19,7 @@ from ..console import duration
 from ..doctor.installing import recipe
 from ..doctor.requirements import REQUIRED
 from ..errors import MissingPackageError, ModelError
+from ..expectederror import sentence as expected_error
 from ..landmarks import LandmarkPairs
 from ..models.registry import find_model
 from ..quality import landmark_errors
@@ -26,7 +27,7 @@ from ..result import Registration
 from ..volume import Volume
 from ..writing import replacing
 from .figures import MOST_DIFFERENCE, pair_views, slices
-from .maps import draw_maps
+from .maps import draw_expected_error, draw_maps
 from .motion import bending, bends, linear_motion
 from .numbers import measure_rows, motion_rows, overlap_rows, setting_rows, volume_rows
 from .verdict import folding, judge
@@ -105,7 +106,9 @@ def _pictures(registration: Registration, fixed: Volume, moving: Volume) -> dict
     if registered is None:
         registered = transform.resample(moving, fixed.geometry)
     seen = pair_views(fixed, moving, registered, transform)
-    found = {"slices": slices(seen), "most_difference": MOST_DIFFERENCE, "maps": None}
+    found = {"slices": slices(seen), "most_difference": MOST_DIFFERENCE, "maps": None, "expected_error": None}
+    if registration.expected_error is not None:
+        found["expected_error"] = draw_expected_error(registration.expected_error, seen)
     if not bends(transform):
         return found
     folded = registration.measures.get("folded_fraction")
@@ -139,6 +142,8 @@ def _numbers(
         "device": registration.device,
         "verdict": judge(registration),
         "confidence": registration.confidence,
+        "expected": expected_error(measures),
+        "bound_factor": measures.get("expected_error_bound_factor", 1.0),
         "rows": rows,
         "key_rows": [row for row in rows if row.title in KEY_MEASURES],
         "folding": "" if folded is None else folding(registration),

@@ -88,6 +88,19 @@ def draw_maps(transform: Transform, bending: Bending, seen: Views) -> Maps:
     return Maps(grid, jacobian, displacement, grid_mm, ratio, top, None if fold is None else tuple(map(float, fold)))
 
 
+def draw_expected_error(error: Volume, seen: Views) -> tuple[Map, float]:
+    """Draw the expected error in the planes of the slices; also the upper end of its scale, mm."""
+    values = [cut(error, plane) for plane in seen.planes]
+    shown = np.concatenate([value[np.isfinite(value)] for value in values])
+    top = _ceiling(float(np.percentile(shown, NEARLY_ALL)) if shown.size else 1.0)
+    figure, axes, legend = _sheet(seen)
+    for axis, grey, value in zip(axes, seen.fixed, values, strict=True):
+        image = axis.imshow(value, cmap="inferno", vmin=0, vmax=top, interpolation="bilinear")
+        _outline(axis, grey, "white")
+    _label(figure.colorbar(image, cax=legend, extend="max"), "Expected error (mm)")
+    return _picture(figure, f"Expected error on a scale from 0 to {top:g} mm, axial, coronal and sagittal."), top
+
+
 def _through(plane: Plane, point: np.ndarray) -> Plane:
     """The plane shifted along its normal so that it holds `point`."""
     rows, columns = plane.points[-1, 0] - plane.points[0, 0], plane.points[0, -1] - plane.points[0, 0]

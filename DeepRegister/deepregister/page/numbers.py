@@ -60,6 +60,15 @@ def measure_rows(measures: Mapping[str, Any]) -> list[Row]:
     one("Displacement", "{} mm on average, {} mm at most", moved, "displacement_mean_mm", "displacement_max_mm")
     expected = "Standard deviation of the motion as the network itself expects it; larger where the images say little."
     one("Predicted uncertainty", "{} mm on average", expected, "predicted_sd_mm")
+    off = "How far points may lie from their true places, as the images and the deformation suggest."
+    one(
+        "Expected error",
+        "{} for half of the points, {} for nine in ten",
+        off,
+        "expected_error_median_mm",
+        "expected_error_90_mm",
+        show=millimetres,
+    )
     back = "How far a point lands from its start after transform and inverse."
     one(
         "Error of the inverse",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ..expectederror import sentence as expected_error
 from ..result import Registration
 
 # A score this near to 0 says that the registration went wrong, not that it might have.
@@ -88,6 +89,9 @@ def judge(registration: Registration) -> Verdict:
         speaks_against(f"The field folds in {share(folded)} of its voxels.")
     elif folded is not None:
         in_favour.append(folding(registration))
+
+    if expected := expected_error(measures):
+        notes.append(expected)
 
     if failed:
         level = "failed"
