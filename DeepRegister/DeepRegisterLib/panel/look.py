@@ -12,7 +12,7 @@ from deepregister.errors import DeepRegisterError
 
 from ..scene.current import CurrentResult
 from ..scene.looking.looking import MODES, OF_THE_TRANSFORM, Looking
-from ..scene.looking.overlays import DIFFERENCE, DISPLACEMENT, KINDS
+from ..scene.looking.overlays import DIFFERENCE, DISPLACEMENT, EXPECTED_ERROR, KINDS
 from ..scene.looking.sides import ORIENTATIONS
 from .busy import busy
 from .i18n import _
@@ -139,6 +139,7 @@ class LookPart(Part):
         current = self._current if self._current is not None and self._current.alive else None
         if current is not None:
             pair = (current.fixedNode, current.movingNode, current.transformNode, current.registeredVolumeNode)
+            pair += (current.expectedError,)
         elif self.parameters is not None:
             pair = (self.parameters.fixedVolume, self.parameters.movingVolume)
         else:
@@ -288,6 +289,7 @@ class LookPart(Part):
         self.ui.beforeButton.enabled = hasResult and mode not in OF_THE_TRANSFORM
         for kind in OF_THE_TRANSFORM:
             self._buttons[kind].enabled = hasResult
+        self._buttons[EXPECTED_ERROR].enabled = hasResult and self._current.expectedError is not None
         drawn = self.ui.gridCheckBox.checked or self.ui.arrowsCheckBox.checked
         self.ui.wholeCheckBox.visible = hasResult and (mode == DISPLACEMENT or drawn)
         self.ui.restoreViewsButton.enabled = mode is not None

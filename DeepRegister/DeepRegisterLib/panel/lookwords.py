@@ -29,4 +29,8 @@ def explanation(mode: str | None, whole: bool) -> str:
             "Violet: larger in the moving volume than in the fixed one. Orange: smaller. Pink: folded, which tissue "
             "cannot do. No colour: the same."
         ),
+        "expectedError": _(
+            "How far each place may be from where it belongs, estimated from how well, and how unmistakably, the "
+            "volumes fit there."
+        ),
     }[mode]

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from deepregister import Settings
+from deepregister import Settings, Volume
 from deepregister.confidence import Confidence
 from deepregister.errors import InputError
 from deepregister.page.verdict import Verdict, judge
@@ -72,6 +72,11 @@ class CurrentResult:
     def confidence(self) -> Confidence:
         """How far it may be trusted, and why not further."""
         return Confidence.from_dict(self.summary.get("confidence", Confidence().to_dict()))
+
+    @property
+    def expectedError(self) -> Volume | None:
+        """The map of how far each place may be off, mm; None for a scene that was loaded: it does not hold the map."""
+        return None if self.registration is None else self.registration.expected_error
 
     @property
     def warnings(self) -> tuple[str, ...]:

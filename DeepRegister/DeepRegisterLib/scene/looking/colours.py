@@ -11,6 +11,8 @@ import numpy as np
 COUNT = 256
 # Anchors of viridis, evenly spaced, which the report page shows lengths in.
 _LENGTH = ((68, 1, 84), (59, 82, 139), (33, 145, 140), (94, 201, 98), (253, 231, 37))
+# Anchors of inferno, which the report page shows errors in, without its darkest.
+_ERROR = ((87, 16, 110), (188, 55, 84), (249, 142, 9), (252, 255, 164))
 # Orange for smaller and violet for larger, as on the report page; both start pale.
 _SMALLER = ((255, 200, 130), (244, 140, 32), (190, 88, 6))
 _LARGER = ((190, 175, 245), (140, 95, 235), (100, 30, 200))
@@ -22,6 +24,11 @@ _BRIGHTER = ((255, 160, 110), (255, 80, 40), (215, 0, 0))
 def lengths() -> np.ndarray:
     """(256, 4) colours from 0 to 1 for a length that starts at 0; where there is next to none, transparent."""
     return _table(np.linspace(0, 1, COUNT), _LENGTH, transparentBelow=0.02)
+
+
+def errors() -> np.ndarray:
+    """Colours for an error, as `lengths` for a length."""
+    return _table(np.linspace(0, 1, COUNT), _ERROR, transparentBelow=0.02)
 
 
 def volumeChange() -> np.ndarray:

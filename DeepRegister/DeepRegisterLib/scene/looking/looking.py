@@ -11,6 +11,7 @@ from collections.abc import Callable, Generator
 import numpy as np
 import slicer
 import vtk
+from deepregister import Volume
 from deepregister.errors import InputError
 
 from ..volumes import volumeFromNode, voxels
@@ -18,16 +19,16 @@ from . import stencils
 from .helpers import Helpers
 from .motion import Motion
 from .moving import MovingImage
-from .overlays import DIFFERENCE, DISPLACEMENT, KINDS, VOLUME_CHANGE, Overlays
+from .overlays import DIFFERENCE, DISPLACEMENT, EXPECTED_ERROR, KINDS, VOLUME_CHANGE, Overlays
 from .pattern import Pattern
 from .sides import Sides, fit
 from .views import SliceView, Views, meetingPoint
 
 FADE, FLICKER, CHECKERBOARD, REVEAL = "fade", "flicker", "checkerboard", "reveal"
 SIDE_BY_SIDE = "sideBySide"
-MODES = (FADE, FLICKER, CHECKERBOARD, REVEAL, SIDE_BY_SIDE, DIFFERENCE, DISPLACEMENT, VOLUME_CHANGE)
+MODES = (FADE, FLICKER, CHECKERBOARD, REVEAL, SIDE_BY_SIDE, DIFFERENCE, DISPLACEMENT, VOLUME_CHANGE, EXPECTED_ERROR)
 # Those that show the transform itself.
-OF_THE_TRANSFORM = (DISPLACEMENT, VOLUME_CHANGE)
+OF_THE_TRANSFORM = (DISPLACEMENT, VOLUME_CHANGE, EXPECTED_ERROR)
 
 
 class Looking:
@@ -74,6 +75,7 @@ class Looking:
         self._mode: str | None = None
         self._flipped = False
         self._cursor: tuple | None = None
+        self._hasError = False
 
     @property
     def active(self) -> bool:
@@ -90,13 +92,16 @@ class Looking:
         """How much of the warp is shown, 0 to 1."""
         return self._image.amount if self.active else 1.0
 
-    def begin(self, fixedNode, movingNode, transformNode=None, registeredNode=None) -> None:
+    def begin(
+        self, fixedNode, movingNode, transformNode=None, registeredNode=None, expectedError: Volume | None = None
+    ) -> None:
         """Say what is to be compared from now on; the views change with `show`.
 
         Args:
             transformNode: the result that brings the moving volume onto the fixed one; None compares the volumes
                 where they are.
             registeredNode: the moving volume resampled through the result, or None.
+            expectedError: the map of the result's expected error, in the world as it was when it was made, or None.
 
         Raises:
             DeepRegisterError: a volume holds no image.
@@ -107,7 +112,8 @@ class Looking:
         self._fixed, self._moving, self._transform, self._fixedVolume = fixedNode, movingNode, transformNode, volume
         self._image = MovingImage(self._helpers, movingNode, transformNode, registeredNode, volume.geometry)
         self._motion = None if transformNode is None else Motion(transformNode, volume)
-        self._overlays = Overlays(self._helpers, fixedNode, volume, self._motion)
+        self._overlays = Overlays(self._helpers, fixedNode, volume, self._motion, expectedError)
+        self._hasError = expectedError is not None
         self._pattern = Pattern(self._helpers, volume.geometry)
         self._observe(self._scene, slicer.vtkMRMLScene.NodeRemovedEvent, self._onNodeRemoved)
         self._observe(self._scene, slicer.vtkMRMLScene.StartCloseEvent, self._onStartClose)
@@ -124,6 +130,8 @@ class Looking:
             raise InputError("There is nothing to compare. Choose a fixed and a moving volume first.")
         if mode in OF_THE_TRANSFORM and self._transform is None:
             raise InputError("There is no transform to show. Register the volumes first.")
+        if mode == EXPECTED_ERROR and not self._hasError:
+            raise InputError("The expected error is not kept in a saved scene. Register again to see it.")
         if mode in KINDS:
             views = [view.sliceNode.GetID() for view in self._views.all()]
             yield from self._overlays.make(mode, self._image, self.whole, views)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Generator
 
 import numpy as np
 import vtk
-from deepregister import Geometry, Volume
+from deepregister import Geometry, Rigid, Volume
 from vtk.util.numpy_support import vtk_to_numpy
 
 from ..frame import ijkToRAS, transformToFrame, vtkMatrix
@@ -72,6 +72,15 @@ def volumeChangeMap(motion: Motion) -> tuple[Volume, float, float]:
         # The first colour, which a fold has, is then nothing else's.
         change = 1.0
     return Volume(determinant, motion.whole.geometry, "volume change"), 1 - change, 1 + change
+
+
+def expectedErrorMap(error: Volume, motion: Motion) -> tuple[Volume, float, float]:
+    """How far each place may be from where it belongs, mm, on the grid of the motion; 0 where nothing is shown."""
+    onto = motion.whole.geometry
+    values = Rigid.identity().resample(error, onto, fill=0.0).data.astype(np.float32)
+    values[motion.empty] = 0
+    shown = values[values > 0]
+    return Volume(values, onto, error.name), 0.0, _roundedUp(float(np.percentile(shown, _NEARLY_ALL)))
 
 
 def windowOf(node) -> tuple[float, float] | None:

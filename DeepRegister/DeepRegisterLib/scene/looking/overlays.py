@@ -15,8 +15,9 @@ from .helpers import Helpers
 from .motion import Motion
 
 DIFFERENCE, DISPLACEMENT, VOLUME_CHANGE = "difference", "displacement", "volumeChange"
+EXPECTED_ERROR = "expectedError"
 _WHOLE = "whole displacement"
-KINDS = (DIFFERENCE, DISPLACEMENT, VOLUME_CHANGE)
+KINDS = (DIFFERENCE, DISPLACEMENT, VOLUME_CHANGE, EXPECTED_ERROR)
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,7 @@ _LOOKS = {
     DISPLACEMENT: _Look("Displacement", colours.lengths(), "Shape (mm)", "%.1f"),
     _WHOLE: _Look("Displacement", colours.lengths(), "Whole (mm)", "%.1f"),
     VOLUME_CHANGE: _Look("Volume change", colours.volumeChange(), "Volume (times)", "%.2f"),
+    EXPECTED_ERROR: _Look("Expected error", colours.errors(), "Error (mm)", "%.1f"),
 }
 
 
@@ -41,13 +43,17 @@ class Overlays:
     Args:
         fixedVolume: the fixed volume as it lies in the world.
         motion: of the result, or None.
+        expectedError: its map in the world, or None.
     """
 
-    def __init__(self, helpers: Helpers, fixedNode, fixedVolume: Volume, motion: Motion | None):
+    def __init__(
+        self, helpers: Helpers, fixedNode, fixedVolume: Volume, motion: Motion | None, expectedError: Volume | None
+    ):
         self._helpers = helpers
         self._fixedNode = fixedNode
         self._fixed = fixedVolume
         self._motion = motion
+        self._expectedError = expectedError
         self._nodes: dict[tuple, object] = {}
         self._legends: dict[tuple, object] = {}
         self._windows: dict[tuple, tuple] = {}
@@ -76,7 +82,9 @@ class Overlays:
         else:
             yield from self._motion.steps()
             yield 1.0
-            if kind == VOLUME_CHANGE:
+            if kind == EXPECTED_ERROR:
+                volume, low, high = maps.expectedErrorMap(self._expectedError, self._motion)
+            elif kind == VOLUME_CHANGE:
                 volume, low, high = maps.volumeChangeMap(self._motion)
             else:
                 volume, low, high = maps.displacementMap(self._motion, whole)
