@@ -19,8 +19,8 @@ from .volume import Geometry, Volume
 
 # The bound that is stated holds for so large a share of places.
 STATED = 0.9
-# Added to lengths, in voxels, and to strains before their logarithm is taken: less is nothing.
-LEAST = {"fit": 0.03, "fit_spread": 0.03, "bend": 0.05, "strain": 0.01}
+# Added to lengths, in voxels, before their logarithm is taken: less is nothing.
+LEAST = {"fit": 0.03, "fit_spread": 0.03, "bend": 0.05}
 # Less than this, in voxels, no error is known to be.
 LEAST_ERROR = 0.01
 # The least sure place is the largest of the map after smoothing by so many voxels: a region, not a speck.
@@ -52,15 +52,13 @@ class Weights:
 
 # Fitted by `expected_error.py --fit` to the development seeds.
 WEIGHTS = {
-    "deformable": Weights(
-        -0.044, {"fit_spread": 0.278, "fit": 0.15, "gain": 0.745, "strain": 0.197, "bend": 0.331}, 0.532
-    ),
-    "linear": Weights(0.149, {"fit_spread": -0.023, "fit": 0.485, "gain": 1.275}, 0.466),
+    "deformable": Weights(-0.64, {"fit_spread": 0.466, "gain": 0.701, "bend": 0.416}, 0.489),
+    "linear": Weights(0.119, {"fit": 0.493, "gain": 1.241}, 0.412),
 }
 
 
 def columns(signs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """The signs as they are weighed: lengths and strains by their logarithms."""
+    """The signs as they are weighed: lengths by their logarithms."""
     return {
         name: np.log(np.maximum(values, 0) + LEAST[name]) if name in LEAST else values for name, values in signs.items()
     }

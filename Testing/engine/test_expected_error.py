@@ -109,7 +109,7 @@ def test_a_linear_transform_has_no_signs_of_bending_and_a_cost_mask_says_nothing
     half = GRID.points()[..., 0] > 0
     prepared = Pair(prepare(volume, Volume(half.astype(np.uint8), GRID))[0], prepare(volume)[0])
     found = signs(prepared, Rigid.identity(), CPU)
-    assert not {"bend", "strain"} & set(found.values)
+    assert "bend" not in found.values
     assert found.inside.any() and found.geometry.points()[found.inside][:, 0].min() > -found.geometry.spacing[0]
 
 

@@ -61,7 +61,7 @@ def signs(pair: Pair, transform: Transform, device: torch.device) -> Signs:
         "fit": length of the step that a local least squares fit would still take, about half of what is missing, for
         the means of the windows are taken off first; "fit_spread": its standard deviation; "gain": by how much the best
         shift raises the local squared correlation, as a rule less than 0; "bend": length of the displacement without
-        its linear part; "strain": of its derivative. A linear transform has neither of the last two.
+        its linear part, which a linear transform does not have.
     """
     with torch.inference_mode():
         content = pair.fixed.content
@@ -76,8 +76,6 @@ def signs(pair: Pair, transform: Transform, device: torch.device) -> Signs:
         found = {**_fit(fixed, moving, counts * seen), "gain": _gain(fixed, moving, counts, seen)}
         if field is not None:
             found["bend"] = lengths(field)
-            slopes = torch.cat([gradient(field[:, axis : axis + 1]) for axis in range(3)], 1)
-            found["strain"] = (slopes**2).sum(1, keepdim=True).sqrt()
         inside = (fixed > CONTENT_THRESHOLD) & (counts * seen > 0.5)
         return Signs(grid, inside[0, 0].cpu().numpy(), {n: v[0, 0].cpu().numpy() for n, v in found.items()})
 
