@@ -1,4 +1,4 @@
-"""Runs DeepRegister and its peers over the same files, scores all alike, and writes one JSON and one table.
+"""Runs DeepRegister and its peers over the same files, scores all alike, and writes one JSON, a table and pictures.
 
     python Testing/benchmarks/compare.py --suite quick --changed "a reader's run"
     python Testing/benchmarks/compare.py brains-development --methods balanced greedy --name trial
@@ -30,6 +30,7 @@ from deepregister import Settings, __version__  # noqa: E402
 from deepregister.errors import DeepRegisterError  # noqa: E402
 from machine import THREADS, processor  # noqa: E402
 from methods import METHODS  # noqa: E402
+from plots import write_plots  # noqa: E402
 from running import Runner  # noqa: E402
 from scoring import score  # noqa: E402
 from suites import SUITES, Suite  # noqa: E402
@@ -44,7 +45,7 @@ Job = tuple[str, BenchmarkPair, str]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run what is missing, write results/NAME.json after each row, and NAME.md at the end."""
+    """Run what is missing, write results/NAME.json after each row, and NAME.md and pictures (NAME/) at the end."""
     options = _parsed(arguments)
     suite = _suite(options)
     path = options.results / f"{options.name}.json"
@@ -74,6 +75,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _save(run, path)
     table = summary(run)
     path.with_suffix(".md").write_text(table, encoding="utf-8")
+    write_plots(run, path.with_suffix(""))
     print(table)
     return 0
 

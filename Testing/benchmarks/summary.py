@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from figures import Figure, groups, methods, ours, present, primary, title_of, value
+from figures import HARNESS, Figure, groups, methods, ours, present, primary, title_of, value
 from intervals import LEAST_PAIRS, interval
 
 # From so many pairs on an interval says something, and so does the worst third of them.
@@ -27,6 +27,7 @@ def summary(run: dict) -> str:
     lines = [f"{made}. With {', '.join(others)}." if others else f"{made}.", "", READING, ""]
     for group, rows in groups(run).items():
         lines += [f"## {group}", "", *_table(run, rows), *_failures(run, rows)]
+    lines += _harness(run)
     if run.get("skipped"):
         lines += ["## Left out", ""]
         lines += [f"- {title_of(run, name)}: {reason}" for name, reason in run["skipped"].items()] + [""]
@@ -69,6 +70,15 @@ def _failures(run: dict, rows: list[dict]) -> list[str]:
         return []
     told = [f"- {title_of(run, row['method'])}, {row['pair']}: {row['failed']}" for row in failed]
     return ["Failed, and so in none of the means:", "", *told, ""]
+
+
+def _harness(run: dict) -> list[str]:
+    """What measuring took of the time that was measured."""
+    rows = [row for row in run["rows"] if value(row, HARNESS) is not None and value(row, "process_seconds")]
+    if not rows:
+        return []
+    measured, taken = (sum(value(row, key) for row in rows) for key in ("process_seconds", HARNESS))
+    return [f"Measuring itself took {taken / measured:.2%} of the time of the processes.", ""]
 
 
 def _best_of_ours(run: dict, rows: list[dict]) -> str | None:

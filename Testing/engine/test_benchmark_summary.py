@@ -165,6 +165,12 @@ class TestTable:
             "Dice ahead of DeepRegister affine",
         }
 
+    def test_what_measuring_took_is_told_once(self):
+        rows = rows_of(apart(2), [0.7, 0.8], process_seconds=10.0, harness_seconds=0.05)
+        text = summary(run_of(rows))
+        assert "Measuring itself took 0.50% of the time of the processes." in text
+        assert not any("harness" in name for name in cells_of(text, "DeepRegister affine"))
+
     def test_versions_and_command_are_on_the_page(self):
         text = summary(run_of(rows_of(apart(2), [0.7, 0.8]), command="python a.py && python b.py --add"))
         assert "DeepRegister 1.2, today, 2 threads of one. With greedy 3." in text
