@@ -21,8 +21,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-# Between two looks at the memory of a program that has started others.
-LOOK_SECONDS = 0.1
+# Between two looks at the memory of a program that may have started others: a hundredth of its time, within these.
+LOOK_SECONDS = (0.1, 1.0)
 PR_SET_CHILD_SUBREAPER = 36
 # Read by OpenMP, MKL, OpenBLAS and ITK.
 THREAD_VARIABLES = (
@@ -43,8 +43,8 @@ class Usage:
         seconds: by the clock.
         cpu_seconds: user and system time.
         peak_mb: 10^6 bytes: the peak of the largest process, or of the sum where there were several at once (looked at
-            every 0.1 s on Linux; elsewhere the sum is not known).
-        harness_seconds: CPU time that measuring took while the program ran; in nothing of the above.
+            now and then, on Linux; elsewhere the sum is not known).
+        harness_seconds: CPU time that measuring took while the program ran; in none of the above but `seconds`.
     """
 
     status: int
@@ -107,7 +107,7 @@ def main() -> int:
     os.set_blocking(wake, False)
     signal.signal(signal.SIGCHLD, lambda *_: None)
     signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
-    started = time.perf_counter()
+    started, own = time.perf_counter(), time.process_time()
     with Path(order["input"]).open("rb") as given, Path(order["log"]).open("wb") as log:
         try:
             program = subprocess.Popen(
@@ -120,19 +120,19 @@ def main() -> int:
             )
         except OSError as error:
             log.write(f"{order['command'][0]}: {error.strerror}\n".encode())
-            _tell(127, "itself", 0.0, 0.0)
+            _tell(127, "itself", 0.0, 0.0, 0.0)
             return 0
-    ended, most = _wait(program, woken, started + order["limit"])
-    seconds = time.perf_counter() - started
+    ended, most = _wait(program, woken, started, order["limit"])
+    seconds, own = time.perf_counter() - started, time.process_time() - own
     _end_all(program)
-    _tell(program.returncode, ended, seconds, most)
+    _tell(program.returncode, ended, seconds, most, own)
     return 0
 
 
-def _tell(status: int, ended: str, seconds: float, most: float) -> None:
+def _tell(status: int, ended: str, seconds: float, most: float, own: float) -> None:
     import resource
 
-    usage, own = (resource.getrusage(who) for who in (resource.RUSAGE_CHILDREN, resource.RUSAGE_SELF))
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
     largest = usage.ru_maxrss / (1e6 if sys.platform == "darwin" else 1e6 / 1024)
     told = Usage(
         status=status,
@@ -140,19 +140,20 @@ def _tell(status: int, ended: str, seconds: float, most: float) -> None:
         seconds=seconds,
         cpu_seconds=usage.ru_utime + usage.ru_stime,
         peak_mb=max(largest, most),
-        harness_seconds=own.ru_utime + own.ru_stime,
+        harness_seconds=own,
     )
     print(json.dumps(asdict(told)))
 
 
-def _wait(program: subprocess.Popen, woken: int, deadline: float) -> tuple[str, float]:
+def _wait(program: subprocess.Popen, woken: int, started: float, limit: float) -> tuple[str, float]:
     """Until the program ends, its time is up or the harness is gone: which, and the most that several had at once."""
     most = 0.0
     while program.poll() is None:
-        left = deadline - time.perf_counter()
-        if left <= 0:
+        gone = time.perf_counter() - started
+        if gone >= limit:
             return "limit", most
-        ready = select.select([sys.stdin, woken], [], [], min(left, LOOK_SECONDS))[0]
+        pause = min(limit - gone, max(LOOK_SECONDS[0], min(LOOK_SECONDS[1], gone / 100)))
+        ready = select.select([sys.stdin, woken], [], [], pause)[0]
         if sys.stdin in ready:
             # Nothing is ever written there: this is the end of the file.
             return "harness", most
