@@ -21,8 +21,8 @@ from ..transforms import Transform
 from ..volume import Geometry
 from .instance import split_start
 
-# Enough for a map that shows where, few enough for a fraction of a second; and a margin, in which windows end.
-VOXELS, MARGIN = 100_000, 4
+# Enough for a map that shows where, few enough for half a second; and a margin, in which windows end.
+VOXELS, MARGIN = 400_000, 4
 # Radius of the windows in which the images are correlated, and smoothing of what is found in them; voxels.
 RADIUS, CORRELATION_SIGMA, FIT_SIGMA = 2, 1.0, 2.0
 # Along the axes, so many voxels far.
