@@ -84,11 +84,11 @@ def calls(methods: list[str], regions: Volume | None) -> list[tuple[str, dict]]:
 def pair(case: str, data: Path, seeds: str, number: int):
     """One seed: fixed, moving, label map of the regions, truth, points away from the interface and near to it."""
     rng = generator(seeds, CASES.index(case), number)
-    source, body = _body(data)
+    source, inside_body = body(data)
     geometry = source.geometry
-    at = geometry.points()[body][::20]
+    at = geometry.points()[inside_body][::20]
     peak = rng.uniform(*PEAK_MM)
-    truth, slide = _motion(case, geometry, at, peak, rng)
+    truth, slide = random_motion(case, geometry, at, peak, rng)
     sides = []
     for volume in (seen_through(source, truth, geometry, AIR), source):
         shown = np.clip((volume.data.astype(np.float32) - WINDOW[0]) / (WINDOW[1] - WINDOW[0]), 0, 1)
@@ -96,13 +96,13 @@ def pair(case: str, data: Path, seeds: str, number: int):
     points = geometry.points()
     inside = slide.is_inside(points)
     regions = Volume(np.where(inside, 1, 2).astype(np.uint8), geometry, "regions")
-    moved_body = seen_through(Volume(body.astype(np.float32), geometry), truth, geometry, 0).data > 0.5
+    moved_body = seen_through(Volume(inside_body.astype(np.float32), geometry), truth, geometry, 0).data > 0.5
     wall = np.maximum(distance_mm(inside, geometry.spacing), distance_mm(~inside, geometry.spacing))
     near = (wall <= NEAR_MM) if case == "sliding" else np.zeros_like(inside)
     return (*sides, regions, truth, points[moved_body & ~near][::5], points[moved_body & near][::5])
 
 
-def _motion(case: str, geometry, at: np.ndarray, peak: float, rng: np.random.Generator) -> tuple[PointMap, Slide]:
+def random_motion(case: str, geometry, at: np.ndarray, peak: float, rng: np.random.Generator) -> tuple[PointMap, Slide]:
     """The truth, whose longest displacement of the points `at` is `peak` mm, and the column."""
     low, high = at.min(0), at.max(0)
     centre, half = (low + high) / 2, (high - low) / 2
@@ -129,7 +129,7 @@ def _motion(case: str, geometry, at: np.ndarray, peak: float, rng: np.random.Gen
 
 
 @cache
-def _body(data: Path) -> tuple[Volume, np.ndarray]:
+def body(data: Path) -> tuple[Volume, np.ndarray]:
     """The CT and the voxels of the body, without the table."""
     source = Volume.read(data / "body_ct" / "example_ct.nii.gz")
     parts, _ = label(binary_opening(source.data > -300))
