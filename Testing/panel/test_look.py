@@ -66,7 +66,7 @@ def test_without_volumes_it_says_what_is_missing(qt_host, panel, look):
 
 def test_the_chosen_volumes_are_compared_before_there_is_a_result(qt_host, ready, look, pair):
     before = shown()
-    for name in ("displacementButton", "volumeChangeButton", "warpSlider", "playButton", "gridCheckBox"):
+    for name in ("displacementButton", "expectedErrorButton", "warpSlider", "playButton", "gridCheckBox"):
         assert not getattr(look.ui, name).enabled
     click(qt_host, look, "fade")
     assert shown() == [(pair[0].GetID(), pair[1].GetID(), 0.5)] * 3
@@ -97,6 +97,8 @@ def test_each_mode_shows_what_it_needs(qt_host, ready, look, current):
         assert look.ui.warpSlider.enabled == (mode not in needs["overlaySlider"])
         texts.add(look.ui.explanationLabel.text)
     assert len(texts) == len(MODES)
+    # What a saved scene holds of a result has no such map.
+    assert not look.ui.expectedErrorButton.enabled
 
 
 def test_a_result_is_shown_at_once_and_the_views_come_back(qt_host, widget, ready, look, pair):
@@ -107,8 +109,9 @@ def test_a_result_is_shown_at_once_and_the_views_come_back(qt_host, widget, read
     registered = ready.current.registeredVolumeNode
     assert shown() == [(pair[0].GetID(), registered.GetID(), 0.5)] * 3
     nodes = slicer.mrmlScene.GetNumberOfNodes()
-    for mode in MODES:
+    for mode in (*MODES, "expectedError"):
         click(qt_host, look, mode)
+    assert pressed(look) == ["expectedError"]
     look.ui.gridCheckBox.checked = True
     qt_host.wait(lambda: look.ready)
     assert slicer.mrmlScene.GetNumberOfNodes() > nodes

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import slicer
 import vtk
+from deepregister import Volume
 from deepregister.errors import InputError
 from DeepRegisterLib.scene.frame import flippedPoints, matrixArray, transformedPoints, vtkMatrix
 from DeepRegisterLib.scene.grids import displacementGrid
@@ -14,6 +15,8 @@ from slicepictures import Window, canDraw, pixels
 
 GRID = centred((40, 44, 36), (2.0, 2.0, 2.0), 7)
 RESULT = deformable(GRID, degrees=4, shift=(1, 2, -1), amplitude=3)
+COARSE = GRID.with_spacing((8.0, 8.0, 8.0)).padded(2)
+ERROR = Volume((2 + COARSE.points() @ (0.01, 0.02, 0)).astype(np.float32), COARSE)
 
 drawing = pytest.mark.skipif(not canDraw(), reason="no library EGL on this machine, which draws without a display")
 
@@ -367,6 +370,19 @@ def test_displacement_and_volume_change_are_those_of_the_engine(looking, views, 
     assert views[0].GetSliceCompositeNode().GetForegroundVolumeID() == slicer.util.getNode("Volume change").GetID()
 
 
+def test_the_expected_error_is_the_engines_map(looking, pair, result):
+    looking.begin(*pair, result, expectedError=ERROR)
+    looking.show("expectedError")
+    shown = slicer.util.arrayFromVolume(slicer.util.getNode("Expected error"))
+    assert np.allclose(shown, 2 + GRID.points() @ (0.01, 0.02, 0), atol=1e-3)
+
+
+def test_an_error_that_is_not_known_is_not_shown(looking, pair, result):
+    looking.begin(*pair, result)
+    with pytest.raises(InputError, match="Register again to see it"):
+        looking.show("expectedError")
+
+
 def test_where_the_patient_lay_is_no_change_of_shape(host, looking, pair):
     bent = displacementGrid(bending(GRID.padded(4), amplitude=2), GRID.padded(4))
     shapes = []
@@ -487,7 +503,7 @@ def test_reset_leaves_the_scene_as_it_was(host, looking, views, pair, result):
     views[1].GetSliceCompositeNode().SetForegroundOpacity(0.3)
     views[2].GetSliceNode().SetSliceOffset(3.5)
     pictures, before = [pixels(view) for view in views], dump(host.scene)
-    looking.begin(*pair, result)
+    looking.begin(*pair, result, expectedError=ERROR)
     for mode in MODES:
         looking.grid = looking.arrows = True
         looking.show(mode)
@@ -506,7 +522,7 @@ def test_reset_leaves_the_scene_as_it_was(host, looking, views, pair, result):
 
 def test_helpers_are_not_saved(host, looking, pair, result):
     before = {node.GetID() for node in slicer.util.getNodesByClass("vtkMRMLNode")}
-    looking.begin(*pair, result)
+    looking.begin(*pair, result, expectedError=ERROR)
     looking.grid = looking.arrows = True
     for mode in MODES:
         looking.show(mode)
