@@ -83,7 +83,8 @@ def _explanation(run: dict) -> Sequence[str]:
         judged = [f"{judged[0]} Each case is judged by weights that were fitted to the other cases alone."]
     if run["options"].get("landmarks"):
         judged = ["Errors at landmarks, whose own slips count as errors of the result."]
-    return [*judged, "The rank is Spearman's correlation of expected and true errors. In brackets 95 % intervals."]
+    rank = "The rank is Spearman's correlation of expected and true errors."
+    return [*judged, f"{rank} In brackets 95 % intervals over pairs; of fewer than 10 pairs they say little."]
 
 
 def _cells(rows: list[dict]) -> list[str]:
