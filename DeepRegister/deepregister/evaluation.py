@@ -195,8 +195,8 @@ def error_statistics(errors: np.ndarray) -> dict[str, float]:
     """Of errors in mm: mean, median, standard deviation, percentiles, largest, and two that outliers do not sway.
 
     "p70_mm" is what the Learn2Reg challenge calls TRE30: three tenths of the errors are larger (Hering et al., IEEE TMI
-    2023). "trimmed_mean_mm" leaves out the largest and the smallest tenth (rounded down); "mad_deviation_mm" is 1.4826 times
-    the median absolute deviation from the median, the standard deviation where errors are normal.
+    2023). "trimmed_mean_mm" leaves out the largest and the smallest tenth (rounded down); "mad_deviation_mm" is 1.4826
+    times the median absolute deviation from the median, the standard deviation where errors are normal.
     """
     ordered = np.sort(np.asarray(errors, dtype=float))
     cut = int(TRIMMED_SHARE * len(ordered))
