@@ -53,6 +53,7 @@ STEPS = {
             ("expected_error.py", "--landmarks", "lung", "liver", "--name", "expected-error-landmarks"),
             ("data", "changed"),
         ),
+        Step("robustness", ("../robustness/full.py", "--kills", "200", "--fuzz-minutes", "60")),
         Step("page", ("publish.py", "full")),
     ),
 }
