@@ -53,7 +53,11 @@ METHODS = {
     "voxelmorph-labels": _ours(
         "voxelmorph-hippocampus-labels", "hippocampus", model="voxelmorph-hippocampus-labels", refine=False
     ),
-    "pyramid": _ours("pyramid-hippocampus", "hippocampus", model="pyramid-hippocampus", refine=False),
+    "pyramid-hippocampus": _ours("pyramid-hippocampus", "hippocampus", model="pyramid-hippocampus", refine=False),
+    "pyramid-network": _ours("pyramid, network alone", "brain", model="pyramid", refine=False),
+    "pyramid-fast": _ours("pyramid, refined, fast", "brain", model="pyramid", quality="fast"),
+    "pyramid": _ours("pyramid, refined, balanced", "brain", model="pyramid"),
+    "pyramid-accurate": _ours("pyramid, refined, accurate", "brain", model="pyramid", quality="accurate"),
     "auto": _ours("auto", model="auto"),
     "greedy": _peer("greedy", "greedy_ncc.py", "classic"),
     "greedy-ours": _peer("greedy", "greedy_ncc.py", "classic", "ours"),

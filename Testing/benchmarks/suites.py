@@ -26,7 +26,7 @@ class Suite:
 SUITES = {
     "quick": Suite(
         {"brains-development": 1, "brain-renders-development": 1, "hippocampus-validation": 3, "lung": 1, "liver": 1},
-        ("affine", "balanced", "pyramid", "greedy", "greedy-ours", "ants-ours", "demons"),
+        ("affine", "balanced", "pyramid", "pyramid-hippocampus", "greedy", "greedy-ours", "ants-ours", "demons"),
         limit=300,
     ),
     "full": Suite(
