@@ -28,7 +28,7 @@ class Settings:
         similarity: measure the deformable models optimise: "lncc" (one modality), "mind" (several), or "auto".
         field_spacing_mm: finest spacing of the displacement field; None leaves it to `quality`.
         refine: whether instance optimisation refines the field of a learned model. None: where its card says that this
-            helps, unless `quality` is "fast"; and always with landmarks or sliding regions, which a network cannot see.
+            helps; and always with landmarks or sliding regions, which a network cannot see.
         landmark_sigma_mm: how exactly the landmark pairs were placed (standard deviation); smaller pulls harder.
         seed: of the random sampling in `rigid` and `affine`.
         threads: CPU threads; None leaves it to torch.
@@ -70,7 +70,7 @@ class Settings:
             helps: as its card says.
             steered: whether there are landmarks or sliding regions.
         """
-        return steered or (helps and self.quality != "fast") if self.refine is None else self.refine
+        return steered or helps if self.refine is None else self.refine
 
     def to_dict(self) -> dict[str, Any]:
         """A JSON-ready dictionary that `from_dict` turns back into an equal value."""

@@ -27,7 +27,7 @@ FOLDER receives
   transform.h5        fixed to moving: resamples the moving volume onto the fixed one (ITK, 3D Slicer, ANTs)
   inverse.h5          moving to fixed: carries points of the moving volume onto the fixed one
   registered.nii.gz   the moving volume on the fixed volume's grid
-  expected_error.nii.gz   mm by which each place may be off, as estimated; nine in ten are off by less than twice as much
+  expected_error.nii.gz   mm by which each place may be off, as estimated; nine in ten by less than twice as much
   result.json         settings, quality measures, seconds by stage, versions
   report.html         all of it on one page to read, print and file: verdict, slices, maps, numbers, settings
   slices.png          three planes before and after
