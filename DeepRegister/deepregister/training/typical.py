@@ -18,7 +18,7 @@ from .sources import Source, SynthesisedPairs
 
 # Below the least agreement among the subjects of validation, which are few; less where images of any contrast were
 # looked at, some of which look like nothing real.
-MARGIN, MARGIN_SYNTHESISED = 0.05, 0.015
+MARGIN, MARGIN_SYNTHESISED = 0.05, 0.025
 # So many synthesised images, two of a pair, are looked at.
 LOOKS = 12
 
