@@ -18,7 +18,7 @@ from deepregister import Rigid
 from hypothesis import given, settings
 
 posix = pytest.mark.skipif(os.name != "posix", reason="uses signals and limits of POSIX systems")
-FUZZ_SECONDS = 3
+FUZZ_INPUTS = 150
 SEED = 20
 
 
@@ -46,9 +46,20 @@ def test_what_a_run_needs_and_does_not_get_is_told_and_nothing_is_changed(ground
 
 @pytest.mark.parametrize("target", fuzz.NAMES)
 def test_readers_take_or_refuse_whatever_they_are_given(tmp_path, target):
-    found = fuzz.fuzz(target, FUZZ_SECONDS, tmp_path / "faults")
-    assert found.faults == {}
-    assert found.inputs > 10
+    """The same inputs each time: what depends on the clock, or on atheris, is for `full.py`."""
+    script = (
+        "import sys\nfrom itertools import islice\nimport fuzz, targets\nfrom examples import examples\n"
+        "endings = targets.TRANSFORM_ENDINGS if sys.argv[1] == 'transforms' else ()\n"
+        "for content in islice(fuzz.damaged(examples(sys.argv[1]), 1), int(sys.argv[2])):\n"
+        # The HDF5 library itself crashes on some damaged files: see the README.
+        "    if content and endings and endings[content[0] % len(endings)] == '.h5': continue\n"
+        "    targets.TARGETS[sys.argv[1]](content)\n"
+    )
+    command = [sys.executable, "-X", "faulthandler", "-c", script, target, str(FUZZ_INPUTS)]
+    paths = os.pathsep.join([str(Path(fuzz.__file__).parent), *sys.path])
+    environment = {**os.environ, "PYTHONPATH": paths, "TMPDIR": str(tmp_path)}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, errors="replace", check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
 
 
 def test_a_reader_that_fails_is_found_by_either_engine(tmp_path):
