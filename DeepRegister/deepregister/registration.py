@@ -23,7 +23,7 @@ import torch
 from . import __version__, quality
 from .confidence import judge
 from .devices import choose_device, describe_device
-from .errors import InputError, ResourceError
+from .errors import InputError, ResourceError, is_out_of_memory
 from .evidence import gather
 from .expectederror import estimate as estimate_error
 from .landmarks import LandmarkPairs
@@ -144,7 +144,7 @@ def register(
         try:
             transform, ran, why = _journey(pair, card, suitable, start, run_settings, compute, monitor, warnings)
         except (RuntimeError, MemoryError) as error:
-            if not _is_out_of_memory(error):
+            if not is_out_of_memory(error):
                 raise
             if compute.type == "cpu":
                 raise ResourceError(
@@ -322,12 +322,6 @@ def _expected_error(pair: Pair, transform: Transform, device: torch.device) -> t
     found = signs(pair, transform, device)
     bends = split_start(transform)[1] is not None
     return estimate_error(found.values, found.inside, found.geometry, "deformable" if bends else "linear")
-
-
-def _is_out_of_memory(error: Exception) -> bool:
-    # On a CPU torch raises a plain RuntimeError.
-    kinds = (MemoryError, torch.cuda.OutOfMemoryError)
-    return isinstance(error, kinds) or "can't allocate memory" in str(error)
 
 
 @contextmanager

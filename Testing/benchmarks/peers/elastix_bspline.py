@@ -6,6 +6,7 @@ Stochastic: 256 iterations of 2048 samples at each of four resolutions, control 
 import itk
 import numpy as np
 import SimpleITK as sitk
+from _itk import as_itk
 from _jobs import aligned, run, save
 
 
@@ -26,15 +27,6 @@ def register(job, folder):
     )
     field = as_simpleitk(itk.transformix_deformation_field(moving, found))
     save(folder, field, job.get("affine", np.eye(4)))
-
-
-def as_itk(image):
-    """A SimpleITK image as ITK's."""
-    result = itk.image_from_array(sitk.GetArrayFromImage(image))
-    result.SetSpacing(image.GetSpacing())
-    result.SetOrigin(image.GetOrigin())
-    result.SetDirection(np.array(image.GetDirection()).reshape(3, 3))
-    return result
 
 
 def as_simpleitk(field):

@@ -12,6 +12,7 @@ import numpy as np
 import SimpleITK as sitk
 import torch
 import unigradicon
+from _itk import as_itk
 from _jobs import UnavailableError, aligned, image, run, save
 from icon_registration.itk_wrapper import register_pair
 
@@ -41,15 +42,6 @@ def field_of(transform, grid):
     )
     result = sitk.GetImageFromArray(itk.array_from_image(field), isVector=True)
     result.CopyInformation(grid)
-    return result
-
-
-def as_itk(image):
-    """A SimpleITK image as ITK's."""
-    result = itk.image_from_array(sitk.GetArrayFromImage(image))
-    result.SetSpacing(image.GetSpacing())
-    result.SetOrigin(image.GetOrigin())
-    result.SetDirection(np.array(image.GetDirection()).reshape(3, 3))
     return result
 
 
