@@ -279,7 +279,10 @@ class EngineClient:
             connection = self._connection
             if connection is None:
                 return
-            ended = False
+            # Asked of the process too: its pipes end later, or not at all where a child of it holds them open.
+            ended = connection.ended
+            if ended:
+                connection.settle()
             while (item := connection.receive()) is not None:
                 kind, content = item
                 if kind == "event" and self._connection is connection:
@@ -293,9 +296,8 @@ class EngineClient:
                 elif kind == "log" and self._log is not None:
                     self._log(content)
                 elif kind == "end":
-                    # Its last lines must be there before they are quoted.
-                    connection.close()
                     ended = True
+                    connection.settle()
             if self._connection is not connection:
                 return
             if ended:

@@ -36,6 +36,8 @@ FOLDER_PREFIX = "deepregister-"
 
 # How long a worker that was told to end may take before it is killed.
 END_SECONDS = 5.0
+# How long to wait for what a worker that has ended left in its pipes.
+SETTLE_SECONDS = 1.0
 LOG_LINES = 400
 QUOTED_LINES = 6
 
@@ -187,6 +189,19 @@ class Connection:
             return self._items.get_nowait()
         return None
 
+    @property
+    def ended(self) -> bool:
+        """Whether the process has ended, though its last lines may not have been received yet, nor "end"."""
+        return self._process.poll() is not None
+
+    def settle(self) -> None:
+        """Of a worker that has ended: wait until all that it wrote can be received and its exit code is known."""
+        for thread in self._threads:
+            # A process that the worker started may hold the pipe open; it is not waited for.
+            thread.join(SETTLE_SECONDS)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(SETTLE_SECONDS)
+
     def close(self, kill: bool = False) -> None:
         """End the worker and remove the folder. Safe to call again.
 
@@ -196,8 +211,7 @@ class Connection:
         self._state.impatient = kill
         self._finalizer()
         for thread in self._threads:
-            # A process that the worker started may hold the pipe open; it is not waited for.
-            thread.join(1.0)
+            thread.join(SETTLE_SECONDS)
 
 
 class _State:
@@ -250,7 +264,9 @@ def _end(process: subprocess.Popen, state: _State, folder: Path, owner: int) -> 
         process.stdin.close()
     if state.impatient or not _ended_within(END_SECONDS, process, state):
         # Under Slicer the process that was started is a launcher: ending it alone would leave the worker running.
-        if state.pid is not None and not state.gone.is_set():
+        # Once it was waited for, its own id may be another program's.
+        reaped = process.pid == state.pid and process.poll() is not None
+        if state.pid is not None and not state.gone.is_set() and not reaped:
             with contextlib.suppress(OSError):
                 os.kill(state.pid, KILL)
             _ended_within(1.0, process, state)

@@ -63,6 +63,13 @@ def register(**inputs):
 worker.main(register)
 """
 
+# A process that the worker has started holds its pipes open, so that they do not end with the worker.
+HELD_OPEN = """
+import subprocess, sys
+holder = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+print(holder.pid, file=sys.stderr, flush=True)
+"""
+
 
 def alive(pid):
     """Whether a process runs; one that has ended and that nobody has reaped yet does not."""

@@ -13,7 +13,19 @@ from deepregister import Affine, Settings, Volume
 from deepregister.client import EngineClient
 from deepregister.errors import Cancelled, InputError, ModelError, ResourceError, WorkerError
 from deepregister.landmarks import LandmarkPairs
-from processes import DEAF, DYING, ENDLESS, FAULTY, PATIENCE_SECONDS, alive, first_report, posix, run_script, wait_until
+from processes import (
+    DEAF,
+    DYING,
+    ENDLESS,
+    FAULTY,
+    HELD_OPEN,
+    PATIENCE_SECONDS,
+    alive,
+    first_report,
+    posix,
+    run_script,
+    wait_until,
+)
 from scipy.ndimage import gaussian_filter
 from toymodels import toy_model
 
@@ -198,6 +210,45 @@ def test_a_worker_that_dies_between_runs_is_replaced_in_silence(client_of, small
     with pytest.raises(WorkerError, match="expected scalar type Float"):
         client.register(small, small)
     assert client.pid not in (None, first)
+
+
+@posix
+@pytest.mark.parametrize("script", [FAULTY, ENDLESS], ids=["between runs", "during a run"])
+def test_the_end_of_a_worker_is_noticed_by_its_process_and_not_by_its_pipes_alone(client_of, folders, small, script):
+    client = client_of(HELD_OPEN + script)
+    client.start()
+    wait_until(lambda: client.pid and client.log_text)
+    first, holder = client.pid, int(client.log_text.split()[0])
+    try:
+        job = first_report(client.submit(small, small)) if script is ENDLESS else None
+        os.kill(first, signal.SIGTERM)
+        wait_until(lambda: not alive(first))
+        if job is not None:
+            with pytest.raises(WorkerError, match="SIGTERM"):
+                job.wait(timeout=PATIENCE_SECONDS)
+        # At once, and without asking whether it lives: the new run must not pay for the end of the old worker.
+        again = client.submit(small, small)
+        assert client.pid != first
+        wait_until(lambda: again.poll() or again.done)
+        again.cancel()
+        with pytest.raises(WorkerError if script is FAULTY else Cancelled, match=None):
+            again.wait(timeout=PATIENCE_SECONDS)
+        second = client.log_text.split()[0]
+    finally:
+        os.kill(holder, signal.SIGKILL)
+    client.shutdown()
+    os.kill(int(second), signal.SIGKILL)
+    assert not list(folders.iterdir())
+
+
+@posix
+def test_a_result_that_has_arrived_is_kept_when_its_worker_is_killed_before_it_is_read(pair):
+    with EngineClient() as client:
+        job = client.submit(*pair, SETTINGS)
+        wait_until(lambda: job.done)
+        os.kill(client.pid, signal.SIGKILL)
+        wait_until(lambda: client.pid is None)
+        assert job.result().settings.model == "affine"
 
 
 def test_a_worker_that_ignores_a_cancel_is_ended(client_of, folders, small):
