@@ -67,6 +67,34 @@ def test_composition_applies_the_first_field_first():
     assert composed[3:-3, 3:-3, 3:-3] == pytest.approx(expected[3:-3, 3:-3, 3:-3], abs=1e-4)
 
 
+def test_a_small_step_is_composed_as_any_other_up_to_mixed_differences():
+    shape = (20, 22, 24)
+    step, field = smooth_field(shape, 0.5, 1), smooth_field(shape, 3.0, 2)
+    assert float(step.abs().max()) == pytest.approx(0.5)
+    apart = (spatial.compose_step(step, field) - spatial.compose(step, field)).abs()
+    assert float(apart.mean()) < 0.002 and float(apart.max()) < 0.05
+    # Along one axis there are no mixed differences, and beyond the border the field goes on as it ends.
+    step[:, 1:] = 0
+    assert torch.allclose(spatial.compose_step(step, field), spatial.compose(step, field), atol=1e-5)
+    plane = torch.zeros(1, 3, 1, 4, 5)
+    assert torch.equal(spatial.compose_step(plane + 0.25, plane), plane + 0.25)
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3, 7])
+def test_however_many_threads_sample_they_read_the_same(threads):
+    image, field = torch.rand(1, 2, 11, 12, 13), smooth_field((11, 12, 13), 2.0)
+    points = 2 * torch.rand(1, 50, 1, 1, 3) - 1
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(1)
+        expected = spatial.warp(image, field), spatial.sample(image, points)
+        torch.set_num_threads(threads)
+        found = spatial.warp(image, field), spatial.sample(image, points)
+    finally:
+        torch.set_num_threads(before)
+    assert all(torch.equal(one, other) for one, other in zip(expected, found, strict=True))
+
+
 def test_exponential_of_opposite_velocities_are_inverse():
     velocity = smooth_field((24, 24, 24), 2.0)
     there, back = spatial.exponentiate(velocity), spatial.exponentiate(-velocity)
@@ -155,6 +183,23 @@ def test_box_sums_agree_with_scipy():
     image = np.random.default_rng(0).normal(size=(9, 11, 13))
     ours = spatial.box_sum(torch.from_numpy(image)[None, None], 2)[0, 0].numpy()
     assert ours == pytest.approx(uniform_filter(image, 5, mode="constant") * 125, abs=1e-9)
+
+
+@pytest.mark.parametrize("shape", [(75, 3, 4), (3, 90, 4), (4, 3, 130)])
+def test_long_lines_are_filtered_in_blocks_as_in_one(shape):
+    image = np.random.default_rng(0).normal(size=(2, *shape))
+    ours = spatial.smooth(torch.from_numpy(image)[None], 2.1)[0].numpy()
+    for channel, filtered in zip(image, ours, strict=True):
+        assert filtered == pytest.approx(gaussian_filter(channel, 2.1, mode="nearest", radius=6), abs=1e-12)
+    sums = spatial.box_sum(torch.from_numpy(image)[None], 2)[0, 1].numpy()
+    assert sums == pytest.approx(uniform_filter(image[1], 5, mode="constant") * 125, abs=1e-9)
+
+
+def test_filters_keep_single_precision_under_autocast():
+    image = torch.rand(1, 1, 9, 10, 40)
+    with torch.autocast("cpu", torch.bfloat16):
+        inside = spatial.box_sum(image, 2)
+    assert torch.equal(inside, spatial.box_sum(image, 2))
 
 
 def test_a_plane_of_one_voxel_is_read_as_it_is():

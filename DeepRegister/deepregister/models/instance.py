@@ -24,6 +24,7 @@ from ..similarity.forces import CorrelationForce, FeatureForce, Force
 from ..similarity.mind import mind_ssc
 from ..spatial import (
     compose,
+    compose_step,
     field_from_mm,
     field_to_mm,
     index_map,
@@ -361,7 +362,7 @@ def _ascend(
         for number, pull in enumerate(pulls):
             bounded = _bounded(updates[number], step, typical)
             bounded = pull.joined(bounded, fields[number], step).mul_(per_axis)
-            fields[number] = layers.smooth(number, compose(bounded, fields[number]), sigma, zero_border=True)
+            fields[number] = layers.smooth(number, compose_step(bounded, fields[number]), sigma, zero_border=True)
         done += 1 / iterations
     return fields
 
@@ -370,8 +371,8 @@ def _typical_length(update: torch.Tensor, least: float) -> float:
     """The length that all but the steepest hundredth of an update stay below."""
     length = lengths(update)
     thinned = length.flatten()[:: max(1, length.numel() // 100_000)]
-    # Where both images agree already only noise is left to follow: the step shrinks with the force.
-    return float(torch.quantile(thinned, 0.99).clamp(min=least))
+    # Torch sorts all for a quantile. Where both images agree already only noise is left to follow: the step shrinks.
+    return max(float(thinned.topk(max(1, thinned.numel() // 100)).values[-1]), least)
 
 
 def _bounded(update: torch.Tensor, step: float, typical: float) -> torch.Tensor:

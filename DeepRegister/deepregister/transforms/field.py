@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
 
@@ -13,6 +13,9 @@ from scipy.ndimage import map_coordinates
 from ..errors import TransformError
 from ..volume import Geometry, set_geometry
 from .base import Transform, checked_points
+
+# Voxels whose determinants are taken at a time: what is made on the way stays in a core's cache.
+DETERMINANT_VOXELS = 1 << 16
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,9 +127,10 @@ class DisplacementField(Transform):
         if onto is not None and not self.geometry.same_grid(onto, 1e-6):
             return super().jacobian_determinant(onto)
         determinant = np.empty(self.geometry.shape, dtype=np.float32)
-        for slab in _slabs(self.geometry):
-            along_i, along_j, along_k = (self._differences(slab, axis, _central) for axis in (2, 1, 0))
-            determinant[slab] = self._determinant(along_i, along_j, along_k)
+        for slab in _slabs(self.geometry, DETERMINANT_VOXELS):
+            along_i, along_j, along_k = (edges[0] for edges in self._moved_edges(slab, (_central,)))
+            determinant[slab] = _dot(along_i, _cross(along_j, along_k))
+        determinant /= np.float32(np.linalg.det(self.geometry.matrix[:3, :3]))
         return determinant
 
     def corner_jacobian_determinants(self) -> np.ndarray:
@@ -136,29 +140,37 @@ class DisplacementField(Transform):
         grid only where all eight are positive (Liu et al., "On finite difference Jacobian computation in deformable
         image registration", IJCV 2024). At the border the side that exists is used.
         """
-        smallest = np.full(self.geometry.shape, np.inf, dtype=np.float32)
-        for slab in _slabs(self.geometry):
-            sides = [[self._differences(slab, axis, side) for side in (_forward, _backward)] for axis in (2, 1, 0)]
-            for along_i, along_j, along_k in product(*sides):
-                np.minimum(smallest[slab], self._determinant(along_i, along_j, along_k), out=smallest[slab])
+        smallest = np.empty(self.geometry.shape, dtype=np.float32)
+        volume = np.float32(np.linalg.det(self.geometry.matrix[:3, :3]))
+        for slab in _slabs(self.geometry, DETERMINANT_VOXELS):
+            along_i, along_j, along_k = self._moved_edges(slab, (_forward, _backward))
+            least = np.inf
+            for edge_j, edge_k in product(along_j, along_k):
+                face = _cross(edge_j, edge_k)
+                for edge_i in along_i:
+                    least = np.minimum(least, _dot(edge_i, face) / volume)
+            smallest[slab] = least
         return smallest
 
-    def _differences(self, slab: slice, axis: int, difference: Callable) -> np.ndarray:
-        """Change of the displacement from voxel to voxel along an array axis, in a slab of k."""
-        if self.displacement.shape[axis] < 2:
-            return np.zeros_like(self.displacement[slab])
-        if axis != 0:
-            return difference(self.displacement[slab], axis)
-        first = max(slab.start - 1, 0)
-        return difference(self.displacement[first : slab.stop + 1], 0)[slab.start - first :][: slab.stop - slab.start]
+    def _moved_edges(self, slab: slice, differences: Sequence[Callable]) -> Iterator[list[np.ndarray]]:
+        """The edges of a slab's voxels after the field has moved them: for i, j, k by each kind of difference.
 
-    def _determinant(self, along_i: np.ndarray, along_j: np.ndarray, along_k: np.ndarray) -> np.ndarray:
-        # The determinant through spacing and direction: volume that the moved voxel edges span over the volume before.
+        Each is (3, k, j, i), mm; through spacing and direction, so that their triple product over that of the edges
+        before is the determinant in physical space.
+        """
+        first = max(slab.start - 1, 0)
+        inner = slice(slab.start - first, slab.stop - first)
+        # The components apart, each in one piece: numpy is several times as fast on these.
+        field = np.ascontiguousarray(np.moveaxis(self.displacement[first : slab.stop + 1], -1, 0))
         edges = self.geometry.matrix[:3, :3].astype(np.float32)
-        a, b, c = (np.moveaxis(edges[:, n] + along, -1, 0) for n, along in enumerate((along_i, along_j, along_k)))
-        volume = a[0] * (b[1] * c[2] - b[2] * c[1]) + a[1] * (b[2] * c[0] - b[0] * c[2])
-        volume += a[2] * (b[0] * c[1] - b[1] * c[0])
-        return volume / np.float32(np.linalg.det(self.geometry.matrix[:3, :3]))
+        for number, axis in enumerate((3, 2, 1)):
+            edge = edges[:, number, None, None, None]
+            if field.shape[axis] < 2:
+                yield [np.broadcast_to(edge, field[:, inner].shape)] * len(differences)
+            elif axis == 1:
+                yield [difference(field, axis)[:, inner] + edge for difference in differences]
+            else:
+                yield [difference(field[:, inner], axis) + edge for difference in differences]
 
     def __repr__(self) -> str:
         longest = float(np.linalg.norm(self.displacement, axis=-1).max())
@@ -179,7 +191,9 @@ def _indices(geometry: Geometry, slab: slice) -> np.ndarray:
 
 
 def _central(array: np.ndarray, axis: int) -> np.ndarray:
-    return np.gradient(array, axis=axis)
+    step = np.diff(array, axis=axis)
+    inner = np.delete(step, 0, axis) + np.delete(step, -1, axis)
+    return np.concatenate([np.take(step, [0], axis), inner / 2, np.take(step, [-1], axis)], axis)
 
 
 def _forward(array: np.ndarray, axis: int) -> np.ndarray:
@@ -190,3 +204,11 @@ def _forward(array: np.ndarray, axis: int) -> np.ndarray:
 def _backward(array: np.ndarray, axis: int) -> np.ndarray:
     step = np.diff(array, axis=axis)
     return np.concatenate([np.take(step, [0], axis=axis), step], axis=axis)
+
+
+def _cross(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    return a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0]
+
+
+def _dot(a: np.ndarray, b: Sequence[np.ndarray]) -> np.ndarray:
+    return a[0] * b[0] + a[1] * b[1] + a[2] * b[2]
