@@ -1,6 +1,7 @@
 """Transforms in files: every kind comes back as the same map, also from what ITK and 3D Slicer write."""
 
 import gzip
+import os
 import struct
 
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 import SimpleITK as sitk
 from deepregister import Affine, Composite, DisplacementField, Geometry, Rigid, read_transform
 from deepregister.errors import FileError, InputError, TransformError
-from deepregister.transforms import from_sitk, write_transform
+from deepregister.transforms import files, from_sitk, write_transform
 from geometries import affines, fields, points_in, rigids
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -291,4 +292,17 @@ def test_files_cut_off_are_refused(tmp_path, ending, share):
     content = path.read_bytes()
     path.write_bytes(content[: int(share * len(content))])
     with pytest.raises(InputError):
+        read_transform(path)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="ends a process by a signal")
+def test_a_file_on_which_its_library_crashes_is_refused_and_this_process_goes_on(tmp_path, monkeypatch):
+    path = tmp_path / "transform.h5"
+    Rigid.identity().write(path)
+    assert isinstance(read_transform(path), Rigid)
+    # What the library does on some damaged files; the robustness suite has such files.
+    crashing = tmp_path / "SimpleITK.py"
+    crashing.write_text("import os, signal\ndef ReadTransform(path): os.kill(os.getpid(), signal.SIGSEGV)\n")
+    monkeypatch.setattr(files, "worker_environment", lambda extra: {**os.environ, "PYTHONPATH": str(tmp_path)})
+    with pytest.raises(FileError, match="it is damaged, so that ITK's HDF5 library crashes"):
         read_transform(path)
