@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from .errors import GeometryError, InputError
+from .intensities import IntensityRange
 from .landmarks import LandmarkPairs
 from .regions import Regions
 from .transforms import Rigid
@@ -20,8 +21,6 @@ from .volume import Geometry, Volume
 MOST_NOT_FINITE = 0.01
 # Scanners pad CT outside their circle with -2000 or -3024; nothing in a body is below air.
 AIR_HU = -1024.0
-# A percentile that keeps one bright vessel, metal or a burnt-in label from squeezing all tissue together.
-LOW_PERCENTILE, HIGH_PERCENTILE = 0.2, 99.8
 CONTENT_THRESHOLD = 0.05
 FEWEST_VOXELS = 8
 
@@ -108,15 +107,14 @@ def prepare(volume: Volume, mask: Volume | None = None) -> tuple[Prepared, list[
         warnings.append(f"{volume.name}: {(~finite).sum()} voxels were not numbers and count as background.")
     if data.min() < AIR_HU < data.max():
         np.maximum(data, AIR_HU, out=data)
-    low, high = np.percentile(data.ravel()[:: max(1, data.size // 2_000_000)], [LOW_PERCENTILE, HIGH_PERCENTILE])
-    if not high > low:
-        low, high = float(data.min()), float(data.max())
-    if not high > low:
+    shown = IntensityRange.of(data)
+    if not shown.high > shown.low:
         raise InputError(
             f"{volume.name} is empty: every voxel has the value {float(data.flat[0]):g}. Choose another image."
         )
-    data -= low
-    data /= high - low
+    warnings += shown.warnings(volume.name)
+    data -= shown.low
+    data /= shown.high - shown.low
     np.clip(data, 0, 1, out=data)
     image = Volume(data, volume.geometry, volume.name)
     weight = None if mask is None else _weight(mask, volume)

@@ -44,8 +44,9 @@ INTENSITIES: dict[str, tuple[Callable[[np.ndarray, np.random.Generator], np.ndar
     "constant": (lambda v, r: np.full_like(v, 7), False),
     "constant margins": (lambda v, r: _framed(v, v.max() / 3), False),
     "metal": (lambda v, r: _with_metal(v), True),
-    # As bright, but in single voxels all over: what lies under them is lost in the scaling of intensities.
-    "hot voxels": (lambda v, r: _spotted(v, r, 30 * v.max()), False),
+    "thick metal": (lambda v, r: _with_metal(v, 2), True),
+    "hot voxels": (lambda v, r: _spotted(v, r, 30 * v.max()), True),
+    "many hot voxels": (lambda v, r: _spotted(v, r, 10 * v.max(), 0.02), True),
     "a few not numbers": (lambda v, r: _spotted(v, r, np.nan), True),
     "a few infinite": (lambda v, r: _spotted(v, r, np.inf), True),
     "mostly not numbers": (lambda v, r: np.where(r.random(v.shape) < 0.6, np.nan, v), False),
@@ -211,17 +212,17 @@ def _framed(values: np.ndarray, value: float) -> np.ndarray:
     return framed
 
 
-def _with_metal(values: np.ndarray) -> np.ndarray:
-    """A screw of one voxel's width, thirty times as bright as all else."""
+def _with_metal(values: np.ndarray, width: int = 1) -> np.ndarray:
+    """A screw of so many voxels' width, thirty times as bright as all else; of two in 0.3 % or more of the voxels."""
     screwed = values.astype(np.float32)
     k, j, i = (n // 2 for n in values.shape)
-    screwed[k, j, i // 2 : i] = 30 * values.max()
+    screwed[k : k + width, j : j + width, i // (2 * width) : i] = 30 * values.max()
     return screwed
 
 
-def _spotted(values: np.ndarray, random: np.random.Generator, value: float) -> np.ndarray:
+def _spotted(values: np.ndarray, random: np.random.Generator, value: float, share: float = 0.002) -> np.ndarray:
     spotted = values.astype(np.float32)
-    spotted[random.random(values.shape) < 0.002] = value
+    spotted[random.random(values.shape) < share] = value
     return spotted
 
 

@@ -89,7 +89,7 @@ def test_strange_pairs_are_found_or_refused(condition):
     conditions.outcome(condition)
 
 
-@pytest.mark.parametrize("values", ["metal", "CT padded with -3024"])
+@pytest.mark.parametrize("values", ["metal", "thick metal", "hot voxels", "many hot voxels", "CT padded with -3024"])
 def test_pairs_with_strange_intensities_are_found(values):
     condition = Condition(Grid(order=(2, 0, 1)), Grid(flips=(True, False, False)), (values, values), ".mha")
     assert condition.fair

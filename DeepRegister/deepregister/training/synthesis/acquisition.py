@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ...preparation import HIGH_PERCENTILE, LOW_PERCENTILE
+from ...intensities import HIGH_PERCENTILE, LOW_PERCENTILE
 from .draw import Draw, put, smooth_noise
 from .ranges import AcquisitionRanges
 
