@@ -100,8 +100,8 @@ def _information(
 ) -> tuple[float, int]:
     """Normalised mutual information of bins with the moving side displaced by `offset` voxels, and over how many."""
     sizes = fixed.shape
-    here = tuple(slice(max(0, d), n + min(0, d)) for d, n in zip(offset, sizes, strict=True))
-    there = tuple(slice(max(0, -d), n + min(0, -d)) for d, n in zip(offset, sizes, strict=True))
+    here = tuple(slice(max(0, d), max(0, n + min(0, d))) for d, n in zip(offset, sizes, strict=True))
+    there = tuple(slice(max(0, -d), max(0, n + min(0, -d))) for d, n in zip(offset, sizes, strict=True))
     shared = fixed_inside[here] & moving_inside[there]
     count = int(shared.sum())
     if count < FEWEST:

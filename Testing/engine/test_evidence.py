@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from deepregister import Composite, Rigid, Volume
+from deepregister import Composite, Geometry, Rigid, Volume
 from deepregister.evidence import gather
 from deepregister.preparation import Pair, prepare
 from phantoms import OBLIQUE, bumps, grid, seen_through
@@ -107,3 +107,11 @@ def test_small_volumes_give_finite_figures(size):
     volume = seen_through(Rigid.identity(), geometry)
     found = evidence(Rigid.identity(), volume, volume)
     assert np.isfinite([found.in_view, found.agreement, found.agreement_away]).all()
+
+
+@pytest.mark.parametrize("slices", [2, 3, 4])
+def test_a_quarter_of_the_size_away_may_lie_beyond_a_few_slices(slices):
+    values = gaussian_filter(np.random.default_rng(0).normal(size=(slices, 32, 29)), 2).astype(np.float32)
+    thin = Volume(values, Geometry((29, 32, slices), (1.0, 1.0, 1.0)), "thin")
+    found = evidence(Rigid.identity(), thin, thin)
+    assert found.in_view == pytest.approx(1) and found.agreement > found.agreement_away

@@ -23,6 +23,7 @@ from .linear import Affine, LinearTransform, Rigid
 
 TRANSFORM_ENDINGS = (".h5", ".hdf5", ".tfm", ".txt")
 HDF5_ENDINGS = (".h5", ".hdf5")
+HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 # Read in another process before: exit statuses of a Python that has not crashed.
 ENDED_BY_ITSELF = (0, 1)
 FIELD_ENDINGS = (".nii", ".nii.gz", ".nrrd", ".nhdr", ".mha", ".mhd")
@@ -91,7 +92,7 @@ def read_transform(path: str | os.PathLike) -> Transform:
         if path.name.lower().endswith(FIELD_ENDINGS):
             require_complete_nifti(path)
             return _field_from_image(_read_field(path), path.name)
-        if path.name.lower().endswith(HDF5_ENDINGS):
+        if path.name.lower().endswith(HDF5_ENDINGS) or _begins_with(path, HDF5_SIGNATURE):
             _require_harmless(path)
         return from_sitk(sitk.ReadTransform(str(path)))
     # UnicodeDecodeError: ITK quotes what it found in the file, whatever that is.
@@ -136,6 +137,11 @@ def _hdf5_bytes(transform: Transform) -> int:
     parts = transform.parts if isinstance(transform, Composite) else (transform,)
     values = sum(part.displacement.size for part in parts if isinstance(part, DisplacementField))
     return 8 * values + 16384 * len(parts)
+
+
+def _begins_with(path: Path, signature: bytes) -> bool:
+    with path.open("rb") as file:
+        return file.read(len(signature)) == signature
 
 
 def _require_harmless(path: Path) -> None:
