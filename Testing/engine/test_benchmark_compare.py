@@ -53,6 +53,7 @@ BEHAVIOURS = {
     "registers": 'run(register, ("numpy",))',
     "stays": "run(lambda job, folder: save(folder, still(job), job.get('affine', np.eye(4))), ())",
     "raises": "def broken(*_): raise ValueError('the images are too beautiful')\nrun(broken, ())",
+    "imports long": "import time\nwhile time.process_time() < 1.5: pass\nrun(register, ('numpy',))",
     "hangs": "import time\nrun(lambda *_: time.sleep(600), ())",
     "dies": "import os, signal\nrun(lambda *_: os.kill(os.getpid(), signal.SIGKILL), ())",
     "exits": "def leave(*_):\n    print('licence expired', file=sys.stderr)\n    sys.exit(3)\nrun(leave, ())",
@@ -110,6 +111,12 @@ def test_a_method_that_registers_is_measured_and_scored(runner, pairs, methods):
     assert 0 < row["seconds"] < row["process_seconds"]
     assert row["cpu_seconds"] > 0.05
     assert row["peak_mb"] > 30
+
+
+def test_what_a_method_imports_is_in_the_seconds_of_its_process_alone(runner, pairs, methods):
+    row = rows_of(runner, pairs[0], methods, "imports long")["imports long"]
+    # However busy the machine is.
+    assert 0 < row["seconds"] <= row["process_seconds"] - 1.5
 
 
 def test_what_goes_wrong_is_reported_with_its_reason(runner, pairs, methods):

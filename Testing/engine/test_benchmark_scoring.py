@@ -135,6 +135,15 @@ class TestDeformation:
         logarithm = np.log(field.jacobian_determinant()[away])
         assert elsewhere["sdlogj"] == pytest.approx(logarithm.std(), rel=1e-4)
 
+    def test_space_that_is_turned_inside_out_counts_by_its_volume_and_not_by_its_voxels(self, tmp_path):
+        # Along x every place goes to twice as far on the other side.
+        along_x = GRID.points() * (-3, 0, 0)
+        found = score(DisplacementField(along_x.astype(np.float32), GRID), self.pair(tmp_path))
+        assert found["folded_percent"] == pytest.approx(100)
+        # Between the outermost voxels alone there is space.
+        cells = np.prod(np.subtract(GRID.size, 1)) / np.prod(GRID.size)
+        assert found["ndv_percent"] == pytest.approx(200 * cells, rel=1e-4)
+
     def test_of_two_fields_the_worse_counts(self, field, tmp_path):
         pair, smooth = self.pair(tmp_path), bumps(2.0, GRID)
         alone = score(field, pair)
@@ -145,3 +154,10 @@ class TestDeformation:
         pair = self.pair(tmp_path)
         assert score(shift(2, 0, 1), pair, shift(-2, 0.3, -1.4))["inverse_mm"] == pytest.approx(0.5)
         assert "inverse_mm" not in score(shift(2, 0, 1), pair)
+
+    def test_the_error_of_an_inverse_is_that_of_fixed_points(self, tmp_path):
+        # What is twice as large in the moving image: back and there would miss by 1 mm.
+        back = np.diag([0.5, 0.5, 0.5, 1])
+        back[0, 3] = 0.5
+        found = score(Affine(np.diag([2.0, 2.0, 2.0, 1.0])), self.pair(tmp_path), Affine(back))
+        assert found["inverse_mm"] == pytest.approx(0.5)
