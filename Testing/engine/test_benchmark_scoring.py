@@ -135,6 +135,13 @@ class TestDeformation:
         logarithm = np.log(field.jacobian_determinant()[away])
         assert elsewhere["sdlogj"] == pytest.approx(logarithm.std(), rel=1e-4)
 
+    def test_where_there_are_a_mask_and_labels_the_mask_says_where_to_look(self, field, tmp_path):
+        around = tuple(slice(n - 4, n + 5) for n in self.FOLD)
+        sides = vars(self.pair(tmp_path, "labels", (slice(0, 5), slice(None), slice(None))))
+        masked = self.pair(tmp_path, "mask", around)
+        both = BenchmarkPair(**{**sides, "mask": masked.mask})
+        assert score(field, both)["folded_percent"] == score(field, masked)["folded_percent"] > 0
+
     def test_space_that_is_turned_inside_out_counts_by_its_volume_and_not_by_its_voxels(self, tmp_path):
         # Along x every place goes to twice as far on the other side.
         along_x = GRID.points() * (-3, 0, 0)

@@ -11,11 +11,13 @@ from deepregister import Geometry, Rigid, Volume, spatial
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "benchmarks"))
 
 import affine_starts
+import expected_error
 import lesion
 import motion
 import phantoms
 import renders
 import studies
+from datasets import BenchmarkPair
 from deformations import Slide, labels_through, seen_through, smooth_deformation
 from operations import Operations
 from perturbations import Perturbation, cut_view, head_points, padded_view, perturbed, share_in_view, transform_errors
@@ -113,6 +115,22 @@ def test_held_out_seeds_need_a_word_in_the_ledger(tmp_path, monkeypatch):
         assert len(told) == lines
     assert told[0].endswith("| trial.py, held-out seeds | 2 | ours | the weather |")
     assert (tmp_path / "results" / "trial.md").read_text(encoding="utf-8") == "a table"
+
+
+def test_held_out_landmarks_need_a_word_in_the_ledger(tmp_path, monkeypatch):
+    kept = {name: [BenchmarkPair(name, tmp_path, tmp_path, held_out=name == "lung")] for name in ("lung", "knees")}
+    monkeypatch.setattr(expected_error, "load", lambda name, data: kept[name])
+    monkeypatch.setattr(expected_error, "on_landmarks", lambda name, pair: [{}])
+    monkeypatch.setattr(expected_error, "summary", lambda run: "a table")
+    monkeypatch.setattr(expected_error, "draw", lambda run, path: None)
+    monkeypatch.setattr(studies, "HERE", tmp_path)
+    with pytest.raises(SystemExit):
+        expected_error.main(["--landmarks", "knees", "lung"])
+    expected_error.main(["--landmarks", "knees"])
+    assert not (tmp_path / "ledger.md").exists()
+    expected_error.main(["--landmarks", "knees", "lung", "--changed", "the weather"])
+    (line,) = (tmp_path / "ledger.md").read_text(encoding="utf-8").splitlines()
+    assert line.endswith("| expected error, lung | 2 | ours | the weather |")
 
 
 def test_smooth_deformation_folds_nothing_reaches_its_peak_and_stays_in_the_volume():
