@@ -135,6 +135,13 @@ class TestDeformation:
         logarithm = np.log(field.jacobian_determinant()[away])
         assert elsewhere["sdlogj"] == pytest.approx(logarithm.std(), rel=1e-4)
 
+    def test_a_lone_voxel_that_central_differences_do_not_see_folds(self, tmp_path):
+        lone = np.zeros((*GRID.shape, 3), np.float32)
+        lone[self.FOLD] = 1.5 * np.asarray(GRID.direction)[:, 0] * GRID.spacing[0]
+        field = DisplacementField(lone, GRID)
+        assert field.jacobian_determinant().min() > 0
+        assert score(field, self.pair(tmp_path))["folded_percent"] > 0
+
     def test_where_there_are_a_mask_and_labels_the_mask_says_where_to_look(self, field, tmp_path):
         around = tuple(slice(n - 4, n + 5) for n in self.FOLD)
         sides = vars(self.pair(tmp_path, "labels", (slice(0, 5), slice(None), slice(None))))

@@ -32,8 +32,8 @@ from measured import measure  # noqa: E402
 from publishing import made, made_in_words, table, tell  # noqa: E402
 from sabotages import SABOTAGES, Sabotage  # noqa: E402
 
-# Of one test, and of all that are run at once.
-TEST_SECONDS, RUN_SECONDS = 180, 3600
+# Of one test, of all with nothing broken, and of those of one sabotage: what is broken may hang, and its tests with it.
+TEST_SECONDS, WHOLE_SECONDS, BROKEN_SECONDS = 180, 3600, 600
 NOTICED, SURVIVED, UNTRIED = "noticed", "SURVIVED", "not tried here"
 # Neither noticed nor survived: nothing can be said.
 STALE, UNSOUND = "STALE", "UNSOUND"
@@ -87,8 +87,8 @@ class Copy:
                 (self.root / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy(checkout / name, self.root / name)
 
-    def test(self, tests: Iterable[str]) -> Session:
-        """Run these tests in the copy, with nothing of the checkout.
+    def test(self, tests: Iterable[str], limit: float = WHOLE_SECONDS) -> Session:
+        """Run these tests in the copy, with nothing of the checkout, for `limit` seconds at most.
 
         Raises:
             RuntimeError: it was not the copy that was tested.
@@ -110,7 +110,7 @@ class Copy:
             [sys.executable, "-m", "pytest", *options, *tests],
             "",
             self.root / "pytest.log",
-            limit=RUN_SECONDS,
+            limit=limit,
             threads=1,
             environment=environment,
         )
@@ -129,7 +129,7 @@ class Copy:
         whole = file.read_text(encoding="utf-8")
         file.write_text(whole.replace(sabotage.old, sabotage.new), encoding="utf-8")
         try:
-            return self.test(sabotage.tests)
+            return self.test(sabotage.tests, BROKEN_SECONDS)
         finally:
             file.write_text(whole, encoding="utf-8")
 

@@ -76,6 +76,18 @@ SCORING = (
         (f"{TESTS}/test_benchmark_scoring.py::TestDeformation::test_folds_count_where_it_matters",),
     ),
     Sabotage(
+        "folds",
+        "A fold of one voxel counts.",
+        "central differences alone, which do not see it",
+        f"{BENCHMARKS}/scoring.py",
+        "(determinant <= 0) | (field.corner_jacobian_determinants() <= 0)",
+        "determinant <= 0",
+        (
+            f"{TESTS}/test_benchmark_scoring.py::TestDeformation::"
+            "test_a_lone_voxel_that_central_differences_do_not_see_folds",
+        ),
+    ),
+    Sabotage(
         "ndv",
         "NDV is the volume of space that is turned inside out.",
         "the number of voxels that fold",
@@ -345,6 +357,24 @@ ROBUSTNESS = (
             f"{TESTS}/test_writing.py::test_the_name_appears_only_at_the_end",
             f"{TESTS}/test_writing.py::test_a_failure_leaves_what_was_there",
         ),
+    ),
+    Sabotage(
+        "header",
+        "A header never stands there before the data file that it names.",
+        "it comes first",
+        f"{ENGINE}/writing.py",
+        "key=lambda file: file.name == self.path.name)",
+        "key=lambda file: file.name != self.path.name)",
+        (f"{TESTS}/test_writing.py::test_a_header_never_stands_there_before_its_data",),
+    ),
+    Sabotage(
+        "result-json",
+        "Where result.json stands, all other files of the result do.",
+        "it comes first",
+        f"{ENGINE}/folders.py",
+        'path.name == "result.json"',
+        'path.name != "result.json"',
+        (f"{TESTS}/test_result.py::test_result_json_stands_there_last",),
     ),
     Sabotage(
         "disk-full",
