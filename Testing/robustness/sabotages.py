@@ -386,6 +386,15 @@ ROBUSTNESS = (
         (f"{TESTS}/test_writing.py::test_what_does_not_fit_on_the_disk_is_refused_whatever_the_format",),
     ),
     Sabotage(
+        "crossed-cancel",
+        "A result that comes after a cancel is thrown away.",
+        "handed out",
+        f"{ENGINE}/client.py",
+        "if self._cancelled_at is not None:\n            self._finish(Cancelled())",
+        "if False:\n            self._finish(Cancelled())",
+        (f"{TESTS}/test_client.py::test_a_result_that_crosses_a_cancel_on_its_way_is_none",),
+    ),
+    Sabotage(
         "other-engine",
         "A worker that would run another copy of the engine is refused.",
         "taken",
