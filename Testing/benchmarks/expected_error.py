@@ -56,16 +56,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parsed(parser, arguments)
     if options.fit and options.seeds != "development":
         parser.error("weights are fitted to the development seeds alone")
+    looked_at = ""
     if options.landmarks:
         pairs = {name: load(name, options.data) for name in options.landmarks}
-        if any(pair.held_out for of_set in pairs.values() for pair in of_set) and not options.changed:
+        looked_at = ", ".join(name for name, of_set in pairs.items() if any(pair.held_out for pair in of_set))
+        if looked_at and not options.changed:
             parser.error("nothing may be tuned on held-out pairs: say with --changed what was changed")
     run = new_run(options)
     if options.landmarks:
         run["rows"] = [row for name, of_set in pairs.items() for pair in of_set for row in on_landmarks(name, pair)]
     else:
         run["rows"] = on_known(options)
-    finish(run, options, summary(run), "expected error")
+    finish(run, options, summary(run), "expected error", looked_at)
     if options.only is None:
         draw(run, HERE / "results" / f"{options.name}.png")
     return 0

@@ -84,8 +84,16 @@ def timed(call: Callable[..., Registration], *arguments, **options) -> tuple[Reg
     }
 
 
-def finish(run: dict, options: argparse.Namespace, text: str, study: str) -> None:
-    """Write results/NAME.json and NAME.md, and the ledger's line for held-out seeds; a replay writes nothing."""
+def finish(run: dict, options: argparse.Namespace, text: str, study: str, held_out: str = "") -> None:
+    """Write results/NAME.json and NAME.md, and the ledger's line for held-out seeds; a replay writes nothing.
+
+    Args:
+        run: all that is said of it.
+        options: as `parsed` gives them.
+        text: the page.
+        study: what the ledger calls it.
+        held_out: what else was looked at that nothing may be tuned on; a line of its own in the ledger.
+    """
     if options.only is not None:
         print(json.dumps(run["rows"], indent=1))
         return
@@ -93,8 +101,9 @@ def finish(run: dict, options: argparse.Namespace, text: str, study: str) -> Non
     results.mkdir(exist_ok=True)
     (results / f"{options.name}.json").write_text(json.dumps(run, indent=1) + "\n", encoding="utf-8")
     (results / f"{options.name}.md").write_text(text, encoding="utf-8")
-    if options.seeds == "held-out":
-        with (HERE / "ledger.md").open("a", encoding="utf-8") as ledger:
-            line = f"| {run['date']} | {study}, held-out seeds | {len(run['rows'])} | ours |"
-            ledger.write(f"{line} {options.changed} |\n")
+    for looked_at in ("held-out seeds" if options.seeds == "held-out" else "", held_out):
+        if looked_at:
+            with (HERE / "ledger.md").open("a", encoding="utf-8") as ledger:
+                line = f"| {run['date']} | {study}, {looked_at} | {len(run['rows'])} | ours |"
+                ledger.write(f"{line} {options.changed} |\n")
     print(text)

@@ -53,6 +53,8 @@ BEHAVIOURS = {
     "registers": 'run(register, ("numpy",))',
     "stays": "run(lambda job, folder: save(folder, still(job), job.get('affine', np.eye(4))), ())",
     "raises": "def broken(*_): raise ValueError('the images are too beautiful')\nrun(broken, ())",
+    "imports long": "import time\nwhile time.process_time() < 1.5: pass\nrun(register, ('numpy',))",
+    "path": "import os\ndef tell(job): raise UnavailableError(os.getenv('PYTHONPATH', 'none'))\nrun(0, (), tell)",
     "hangs": "import time\nrun(lambda *_: time.sleep(600), ())",
     "dies": "import os, signal\nrun(lambda *_: os.kill(os.getpid(), signal.SIGKILL), ())",
     "exits": "def leave(*_):\n    print('licence expired', file=sys.stderr)\n    sys.exit(3)\nrun(leave, ())",
@@ -112,6 +114,12 @@ def test_a_method_that_registers_is_measured_and_scored(runner, pairs, methods):
     assert row["peak_mb"] > 30
 
 
+def test_what_a_method_imports_is_in_the_seconds_of_its_process_alone(runner, pairs, methods):
+    row = rows_of(runner, pairs[0], methods, "imports long")["imports long"]
+    # However busy the machine is.
+    assert 0 < row["seconds"] <= row["process_seconds"] - 1.5
+
+
 def test_what_goes_wrong_is_reported_with_its_reason(runner, pairs, methods):
     runner.limit = 4
     rows = rows_of(runner, pairs[0], methods, "raises", "hangs", "dies", "exits", "leaves nothing")
@@ -122,6 +130,17 @@ def test_what_goes_wrong_is_reported_with_its_reason(runner, pairs, methods):
     assert reasons["exits"] == "exit status 3: licence expired"
     assert reasons["leaves nothing"].startswith("its result cannot be read: The transform file")
     assert not any("dice" in row for row in rows.values())
+
+
+def test_a_peer_sees_none_of_our_packages(runner, methods, monkeypatch, tmp_path):
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    python = runner.environments / "peer" / "bin" / "python"
+    python.parent.mkdir(parents=True)
+    python.write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n', encoding="utf-8")
+    python.chmod(0o755)
+    script = methods["path"].script
+    assert runner.probe(Method("a peer", script, environment="peer"))["skipped"] == "none"
+    assert runner.probe(Method("ours", script))["skipped"] == str(running.ENGINE)
 
 
 def test_who_starts_from_ours_gets_our_affine_and_it_is_found_once(runner, pairs, methods, monkeypatch):

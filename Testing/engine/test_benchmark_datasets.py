@@ -378,3 +378,23 @@ def test_pairs_of_the_shared_data_stay_what_published_results_were_measured_on(t
     names = [pair.name for pair in datasets.DATASETS["hippocampus"](tmp_path, None)]
     assert len(names) == 100 and all(160 <= int(n) < 200 for name in names for n in name[12:].split("<-"))
     assert names[:3] == ["hippocampus 179<-171", "hippocampus 166<-163", "hippocampus 199<-169"]
+
+
+def test_what_is_held_out_of_the_shared_data_is_not_for_development(tmp_path):
+    for number in range(200):
+        path = tmp_path / "hippocampus" / "images" / f"hippocampus_{number:03d}.nii.gz"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    found = {
+        name: datasets.DATASETS[name](tmp_path)
+        for name in ("brains", "lung", "liver", *(f"hippocampus{part}" for part in ("", "-development", "-validation")))
+    }
+    assert [pair.held_out for pair in found["brains"]] == [False, False, False, True, True]
+    for name in ("lung", "liver", "hippocampus"):
+        assert found[name] and all(pair.held_out for pair in found[name])
+    seen = [datasets.DATASETS["brains-development"](tmp_path), found["hippocampus-development"]]
+    seen.append(found["hippocampus-validation"])
+    assert not any(pair.held_out for pairs in seen for pair in pairs)
+    # No image of a pair that is held out is seen before.
+    kept = {side for pairs in found.values() for pair in pairs if pair.held_out for side in (pair.fixed, pair.moving)}
+    assert not kept & {side for pairs in seen for pair in pairs for side in (pair.fixed, pair.moving)}

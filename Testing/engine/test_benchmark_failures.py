@@ -10,6 +10,7 @@ from scipy.stats import mannwhitneyu
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "benchmarks"))
 
+import failures
 from failure_cases import KINDS, Side, anywhere, cases, error_mm, frontal, placed, slab, upside_down
 from failures import area, interval
 
@@ -93,3 +94,18 @@ def test_the_frontal_crops_hold_no_hippocampus(shared_data):
         crop = frontal(shared_data, number).volume
         assert crop.data.std() > 0
         assert crop.geometry.size == (36, 50, 36)
+
+
+def test_the_held_out_half_needs_a_word_in_the_ledger(tmp_path, monkeypatch):
+    monkeypatch.setattr(failures, "HERE", tmp_path)
+    monkeypatch.setattr(failures, "rows", lambda case, data, models: [{}])
+    monkeypatch.setattr(failures, "summary", lambda run: "a table")
+    for half in ("held-out", "both"):
+        with pytest.raises(SystemExit):
+            failures.main(["--half", half])
+    failures.main(["--half", "development"])
+    assert not (tmp_path / "ledger.md").exists()
+    failures.main(["--half", "both", "--models", "affine", "--changed", "the weather"])
+    (line,) = (tmp_path / "ledger.md").read_text(encoding="utf-8").splitlines()
+    count = sum(case.half == "held-out" for case in cases())
+    assert line.endswith(f"| failures, held-out half | {count} | affine | the weather |")

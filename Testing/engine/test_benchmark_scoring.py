@@ -135,6 +135,29 @@ class TestDeformation:
         logarithm = np.log(field.jacobian_determinant()[away])
         assert elsewhere["sdlogj"] == pytest.approx(logarithm.std(), rel=1e-4)
 
+    def test_a_lone_voxel_that_central_differences_do_not_see_folds(self, tmp_path):
+        lone = np.zeros((*GRID.shape, 3), np.float32)
+        lone[self.FOLD] = 1.5 * np.asarray(GRID.direction)[:, 0] * GRID.spacing[0]
+        field = DisplacementField(lone, GRID)
+        assert field.jacobian_determinant().min() > 0
+        assert score(field, self.pair(tmp_path))["folded_percent"] > 0
+
+    def test_where_there_are_a_mask_and_labels_the_mask_says_where_to_look(self, field, tmp_path):
+        around = tuple(slice(n - 4, n + 5) for n in self.FOLD)
+        sides = vars(self.pair(tmp_path, "labels", (slice(0, 5), slice(None), slice(None))))
+        masked = self.pair(tmp_path, "mask", around)
+        both = BenchmarkPair(**{**sides, "mask": masked.mask})
+        assert score(field, both)["folded_percent"] == score(field, masked)["folded_percent"] > 0
+
+    def test_space_that_is_turned_inside_out_counts_by_its_volume_and_not_by_its_voxels(self, tmp_path):
+        # Along x every place goes to twice as far on the other side.
+        along_x = GRID.points() * (-3, 0, 0)
+        found = score(DisplacementField(along_x.astype(np.float32), GRID), self.pair(tmp_path))
+        assert found["folded_percent"] == pytest.approx(100)
+        # Between the outermost voxels alone there is space.
+        cells = np.prod(np.subtract(GRID.size, 1)) / np.prod(GRID.size)
+        assert found["ndv_percent"] == pytest.approx(200 * cells, rel=1e-4)
+
     def test_of_two_fields_the_worse_counts(self, field, tmp_path):
         pair, smooth = self.pair(tmp_path), bumps(2.0, GRID)
         alone = score(field, pair)
@@ -145,3 +168,10 @@ class TestDeformation:
         pair = self.pair(tmp_path)
         assert score(shift(2, 0, 1), pair, shift(-2, 0.3, -1.4))["inverse_mm"] == pytest.approx(0.5)
         assert "inverse_mm" not in score(shift(2, 0, 1), pair)
+
+    def test_the_error_of_an_inverse_is_that_of_fixed_points(self, tmp_path):
+        # What is twice as large in the moving image: back and there would miss by 1 mm.
+        back = np.diag([0.5, 0.5, 0.5, 1])
+        back[0, 3] = 0.5
+        found = score(Affine(np.diag([2.0, 2.0, 2.0, 1.0])), self.pair(tmp_path), Affine(back))
+        assert found["inverse_mm"] == pytest.approx(0.5)

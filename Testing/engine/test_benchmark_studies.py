@@ -11,10 +11,13 @@ from deepregister import Geometry, Rigid, Volume, spatial
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "benchmarks"))
 
 import affine_starts
+import expected_error
 import lesion
 import motion
 import phantoms
 import renders
+import studies
+from datasets import BenchmarkPair
 from deformations import Slide, labels_through, seen_through, smooth_deformation
 from operations import Operations
 from perturbations import Perturbation, cut_view, head_points, padded_view, perturbed, share_in_view, transform_errors
@@ -90,10 +93,44 @@ def test_cropped_starts_leave_sixty_percent_in_view():
 
 
 def test_streams_of_seeds_differ():
-    from studies import generator
+    draws = {studies.generator(seeds, case, 0).random() for seeds in ("development", "held-out") for case in (0, 1)}
+    assert len(draws) == 4 and studies.generator("development", 0, 0).random() in draws
 
-    draws = {generator(seeds, case, 0).random() for seeds in ("development", "held-out") for case in (0, 1)}
-    assert len(draws) == 4 and generator("development", 0, 0).random() in draws
+
+def test_held_out_seeds_need_a_word_in_the_ledger(tmp_path, monkeypatch):
+    monkeypatch.setattr(studies, "HERE", tmp_path)
+    parser = studies.option_parser("A study.", "trial", 3)
+    with pytest.raises(SystemExit):
+        studies.parsed(parser, ["--seeds", "held-out"])
+    ledger = tmp_path / "ledger.md"
+    for arguments, lines in (
+        ([], 0),
+        (["--seeds", "held-out", "--changed", "the weather"], 1),
+        # A replay is no look.
+        (["--seeds", "held-out", "--only", "2"], 1),
+    ):
+        options = studies.parsed(parser, arguments)
+        studies.finish({**studies.new_run(options), "rows": [{}, {}]}, options, "a table", "trial.py")
+        told = ledger.read_text(encoding="utf-8").splitlines() if ledger.exists() else []
+        assert len(told) == lines
+    assert told[0].endswith("| trial.py, held-out seeds | 2 | ours | the weather |")
+    assert (tmp_path / "results" / "trial.md").read_text(encoding="utf-8") == "a table"
+
+
+def test_held_out_landmarks_need_a_word_in_the_ledger(tmp_path, monkeypatch):
+    kept = {name: [BenchmarkPair(name, tmp_path, tmp_path, held_out=name == "lung")] for name in ("lung", "knees")}
+    monkeypatch.setattr(expected_error, "load", lambda name, data: kept[name])
+    monkeypatch.setattr(expected_error, "on_landmarks", lambda name, pair: [{}])
+    monkeypatch.setattr(expected_error, "summary", lambda run: "a table")
+    monkeypatch.setattr(expected_error, "draw", lambda run, path: None)
+    monkeypatch.setattr(studies, "HERE", tmp_path)
+    with pytest.raises(SystemExit):
+        expected_error.main(["--landmarks", "knees", "lung"])
+    expected_error.main(["--landmarks", "knees"])
+    assert not (tmp_path / "ledger.md").exists()
+    expected_error.main(["--landmarks", "knees", "lung", "--changed", "the weather"])
+    (line,) = (tmp_path / "ledger.md").read_text(encoding="utf-8").splitlines()
+    assert line.endswith("| expected error, lung | 2 | ours | the weather |")
 
 
 def test_smooth_deformation_folds_nothing_reaches_its_peak_and_stays_in_the_volume():

@@ -55,7 +55,7 @@ class TestIntervals:
         values = rng.normal(0.8, 0.05, 60)
         low, high = interval(names(apart(60)), values)
         half = 1.96 * values.std() / np.sqrt(60)
-        assert (low, high) == pytest.approx((values.mean() - half, values.mean() + half), abs=0.15 * half)
+        assert (low, high) == pytest.approx((values.mean() - half, values.mean() + half), abs=0.08 * half)
 
     def test_it_holds_the_truth_as_often_as_it_says(self):
         rng = np.random.default_rng(6)

@@ -276,6 +276,15 @@ def test_shutdown_in_the_middle_of_a_run_cancels_it(client_of, folders, small):
     client.shutdown()
 
 
+def test_a_result_that_crosses_a_cancel_on_its_way_is_none(client_of, folders, small):
+    client = client_of(ENDLESS.replace("raise Cancelled()", "return {'found': 1}"))
+    job = first_report(client.submit(small, small))
+    job.cancel()
+    with pytest.raises(Cancelled):
+        job.wait()
+    assert not list(client._connection.folder.iterdir())
+
+
 def test_cancel_after_the_end_changes_nothing(client_of, small):
     client = client_of(FAULTY)
     job = client.submit(small, small)

@@ -143,6 +143,15 @@ def test_what_is_stated_of_the_whole_agrees_with_the_map():
     assert np.mean(drawn <= bound) == pytest.approx(STATED, abs=0.01)
 
 
+def test_the_least_sure_place_is_where_the_map_is_largest():
+    values, inside, geometry = made_up()
+    values["fit_spread"][4:6, 3:5, 7:9] = 50
+    _, measures = estimate(values, inside, geometry, "deformable")
+    # Between the centres of these voxels (k, j, i).
+    assert measures["expected_error_worst_lps_mm"] == pytest.approx(geometry.index_to_point((7.5, 3.5, 4.5)), abs=2)
+    assert measures["expected_error_worst_mm"] > 1.5 * measures["expected_error_90_mm"]
+
+
 def test_where_nothing_is_shown_the_nearest_place_stands_for_it():
     values, inside, geometry = made_up()
     values["fit_spread"][~inside] = 1e6

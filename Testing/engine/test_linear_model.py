@@ -1,5 +1,7 @@
 """`rigid` and `affine` on objects whose true transform is known: any grid, contrast, start and field of view."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -161,6 +163,14 @@ def test_an_object_that_looks_the_same_either_way_round_is_left_as_its_header_sa
 def test_the_same_seed_gives_the_same_transform():
     fixed, moving = seen_through(rigid((5, 0, 0)), grid((4, 4, 4))), seen_through(Rigid.identity(), grid((4, 4, 4)))
     assert np.array_equal(run("affine", fixed, moving).matrix, run("affine", fixed, moving).matrix)
+
+
+def test_another_seed_draws_other_samples():
+    fixed, moving = seen_through(rigid((5, 0, 0)), grid((4, 4, 4))), seen_through(Rigid.identity(), grid((4, 4, 4)))
+    one, other = (run("affine", fixed, moving, settings=replace(FAST, seed=seed)) for seed in (0, 1))
+    # Nearly the same place, found by other voxels.
+    assert not np.array_equal(one.matrix, other.matrix)
+    assert error_mm(one, other) < 0.5
 
 
 @pytest.mark.parametrize("kind", ["rigid", "affine"])

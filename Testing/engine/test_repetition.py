@@ -10,7 +10,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from deepregister import Affine, Registration, Rigid, Settings, Volume
+from deepregister import Affine, DisplacementField, Registration, Rigid, Settings, Volume
 from deepregister.cli import main
 from deepregister.connection import worker_environment
 from deepregister.pointfiles import PointList, write_points
@@ -187,3 +187,13 @@ def test_the_difference_of_two_transforms_is_that_of_their_points():
     assert difference(field, field, FIXED_GRID) == {"mean_mm": 0.0, "max_mm": 0.0}
     assert identical(field, field) and not identical(field, bumps(5.0001, FIXED_GRID))
     assert not identical(field, Rigid.identity())
+
+
+def test_the_last_bit_of_one_number_makes_two_transforms_different():
+    field, affine = bumps(5.0, FIXED_GRID), Affine(np.diag([1.01, 1.0, 1.0, 1.0]))
+    moved, matrix = field.displacement.copy(), affine.matrix.copy()
+    moved[3, 4, 5, 0] = np.nextafter(moved[3, 4, 5, 0], np.float32(np.inf))
+    matrix[0, 0] = np.nextafter(matrix[0, 0], np.inf)
+    assert not identical(field, DisplacementField(moved, FIXED_GRID))
+    assert not identical(affine, Affine(matrix))
+    assert not identical(field.then(affine), field.then(Affine(matrix)))

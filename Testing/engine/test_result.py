@@ -3,6 +3,7 @@
 import json
 import os
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -57,6 +58,14 @@ def test_result_json_says_direction_and_format(tmp_path):
     summary = json.loads((tmp_path / "result.json").read_text(encoding="utf-8"))
     assert summary["direction"] == "fixed to moving, LPS, mm"
     assert summary["format"] == 1
+
+
+def test_result_json_stands_there_last(tmp_path, monkeypatch):
+    moved, move = [], Path.replace
+    monkeypatch.setattr(Path, "replace", lambda self, target: moved.append(Path(target)) or move(self, target))
+    some_registration().save(tmp_path)
+    into = [path.name for path in moved if path.parent == tmp_path]
+    assert sorted(into) == names(tmp_path) and into[-1] == "result.json"
 
 
 def test_save_replaces_an_older_result(tmp_path):

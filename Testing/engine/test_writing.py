@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -52,6 +53,14 @@ def test_data_beside_a_header_moves_with_it(tmp_path):
         volume.write(tmp_path / name)
         assert np.array_equal(Volume.read(tmp_path / name).data, volume.data)
     assert not [name for name in names(tmp_path) if name.startswith(".")]
+
+
+def test_a_header_never_stands_there_before_its_data(tmp_path, monkeypatch):
+    moved, replace = [], Path.replace
+    monkeypatch.setattr(Path, "replace", lambda self, target: moved.append(self.name) or replace(self, target))
+    for name in ("a.mhd", "z.nhdr"):
+        Volume.from_array(np.zeros((3, 4, 5))).write(tmp_path / name)
+        assert len(moved) == 2 and moved.pop() == name and moved.pop() != name
 
 
 @pytest.mark.parametrize("name", ["head.xyz", "head", "head.png"])

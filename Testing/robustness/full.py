@@ -11,11 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
-import shlex
 import sys
-import time
-from datetime import datetime
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -23,8 +19,7 @@ CHECKOUT = HERE.parents[1]
 RESULTS = HERE / "results"
 sys.path[:0] = [str(CHECKOUT / "DeepRegister"), str(HERE)]
 
-import deepregister  # noqa: E402
-import SimpleITK as sitk  # noqa: E402
+from publishing import made, made_in_words, table, tell  # noqa: E402
 
 PARTS = ("kills", "faults", "fuzz", "conditions", "equivariance")
 
@@ -32,13 +27,13 @@ PARTS = ("kills", "faults", "fuzz", "conditions", "equivariance")
 def kills(options: argparse.Namespace) -> dict:
     import kills
 
-    return kills.summary(kills.kill(options.kills, options.seed, _tell))
+    return kills.summary(kills.kill(options.kills, options.seed, tell))
 
 
 def faults(options: argparse.Namespace) -> dict:
     import faults
 
-    return faults.summary(faults.inject(options.faults, options.seed, _tell))
+    return faults.summary(faults.inject(options.faults, options.seed, tell))
 
 
 def fuzz(options: argparse.Namespace) -> dict:
@@ -48,7 +43,7 @@ def fuzz(options: argparse.Namespace) -> dict:
     found = []
     for target in fuzz.NAMES:
         found.append(fuzz.fuzz(target, 60 * options.fuzz_minutes / len(fuzz.NAMES), folder, options.seed))
-        _tell(found[-1])
+        tell(found[-1])
     return {
         "targets": [
             {"target": each.target, "engine": each.engine, "inputs": each.inputs, "seconds": round(each.seconds)}
@@ -61,13 +56,13 @@ def fuzz(options: argparse.Namespace) -> dict:
 def conditions(options: argparse.Namespace) -> dict:
     import conditions
 
-    return conditions.summary(conditions.examine(options.conditions, options.seed, _tell))
+    return conditions.summary(conditions.examine(options.conditions, options.seed, tell))
 
 
 def equivariance(options: argparse.Namespace) -> dict:
     import equivariance
 
-    return equivariance.summary(equivariance.matrix(equivariance.MODELS, equivariance.CHANGES, _tell))
+    return equivariance.summary(equivariance.matrix(equivariance.MODELS, equivariance.CHANGES, tell))
 
 
 def report(parts: dict) -> str:
@@ -76,9 +71,8 @@ def report(parts: dict) -> str:
     lines += ["Made by `Testing/robustness/full.py`; the README there says what each part does.", ""]
     for name in PARTS:
         if name in parts:
-            made = parts[name]["made"]
             lines += [f"## {name.capitalize()}", ""]
-            lines += [f"`{made['command']}` with {made['versions']} on {made['machine']}, {made['date']}.", ""]
+            lines += [made_in_words(parts[name]["made"]), ""]
             lines += [*_TABLES[name](parts[name]), ""]
             found = parts[name]["faults"]
             lines += [f"Otherwise than promised: {len(found)}.", *(f"- {json.dumps(fault)}" for fault in found), ""]
@@ -87,31 +81,22 @@ def report(parts: dict) -> str:
 
 def _counted(part: dict) -> list[str]:
     names = list(part["ended"][0])
-    return _table(names, [[row[name] for name in names] for row in part["ended"]])
+    return table(names, [[row[name] for name in names] for row in part["ended"]])
 
 
 def _fuzzed(part: dict) -> list[str]:
     names = ("target", "inputs", "seconds", "engine")
-    return _table(names, [[row[name] for name in names] for row in part["targets"]])
+    return table(names, [[row[name] for name in names] for row in part["targets"]])
 
 
 def _matrix(part: dict) -> list[str]:
     models = [name for name in part["rows"][0] if name != "change"]
     rows = [[row["change"], *(row[model] for model in models)] for row in part["rows"]]
     words = "Between where a point goes by the changed pair and by the pair as it was, mm: mean / 99th percentile."
-    return [words, "", *_table(("the same pair, but", *models), rows)]
+    return [words, "", *table(("the same pair, but", *models), rows)]
 
 
 _TABLES = {"kills": _counted, "faults": _counted, "fuzz": _fuzzed, "conditions": _counted, "equivariance": _matrix}
-
-
-def _table(names, rows) -> list[str]:
-    lines = [names, ["---"] * len(names), *rows]
-    return ["| " + " | ".join(map(str, row)) + " |" for row in lines]
-
-
-def _tell(found: object) -> None:
-    print(f"{time.strftime('%H:%M:%S')} {found}", flush=True)
 
 
 def main() -> int:
@@ -131,13 +116,7 @@ def main() -> int:
     for name in options.only:
         found = run[name](options)
         wrong = wrong or bool(found["faults"])
-        found["made"] = {
-            "command": shlex.join(["python", "Testing/robustness/full.py", *sys.argv[1:]]),
-            "versions": f"DeepRegister {deepregister.__version__}, SimpleITK {sitk.Version_VersionString()}, "
-            f"Python {platform.python_version()}",
-            "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
-            "date": datetime.now().astimezone().isoformat(timespec="minutes"),
-        }
+        found["made"] = made("Testing/robustness/full.py")
         # Read again: another part may have been written meanwhile.
         parts = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
         parts = {part: found if part == name else parts[part] for part in PARTS if part in parts or part == name}
