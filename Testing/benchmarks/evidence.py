@@ -46,6 +46,8 @@ STEPS = {
     "full": (
         Step("overhead", ("overhead.py",), ("data", "environments")),
         Step("comparison", ("compare.py", "--suite", "full"), COMPARISON),
+        Step("slow peers", ("compare.py", "--suite", "slow", "--name", "full", "--add"), COMPARISON[:-1]),
+        Step("contrasts", ("contrasts.py", "--seeds", "held-out"), ("data", "changed")),
         Step("sizes", ("sizes.py",), ("add",)),
         Step("expected error", ("expected_error.py", "--seeds", "held-out", "--count", "10"), ("data", "changed")),
         Step(
