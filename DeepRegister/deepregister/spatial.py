@@ -8,6 +8,7 @@ and the Jacobian. This is the one place that turns voxels into millimetres or no
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 from collections.abc import Iterator, Sequence
 
@@ -345,13 +346,18 @@ def _symmetric_filter(image: torch.Tensor, dim: int, weights: Sequence[float], b
     filtered = torch.empty_like(lines)
     blocks = max(1, round(size / FILTER_BLOCK))
     # Half precision, which a surrounding autocast would choose for products, is too coarse for sums of squares.
-    with torch.autocast(image.device.type, enabled=False):
+    with _without_autocast(image.device.type):
         for block in range(blocks):
             start, stop = block * size // blocks, (block + 1) * size // blocks
             low, high = max(0, start - radius), min(size, stop + radius)
             part, read = matrix[start:stop, low:high], lines[:, low:high]
             filtered[:, start:stop] = (read[..., 0] @ part.T)[..., None] if dim == 4 else part @ read
     return filtered.view(image.shape)
+
+
+def _without_autocast(device: str) -> contextlib.AbstractContextManager:
+    # Before torch 2.5 it refuses to be asked of Apple's devices, where nothing here uses it.
+    return torch.autocast(device, enabled=False) if device in ("cpu", "cuda") else contextlib.nullcontext()
 
 
 def _band(size: int, weights: Sequence[float], border: str) -> np.ndarray:
