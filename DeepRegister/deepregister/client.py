@@ -258,10 +258,29 @@ class EngineClient:
                 "environment variable TMPDIR (on Windows TEMP) to a folder on a larger disk before the start."
             ) from error
         self._job = job
-        # A worker that has just died is noticed by the next poll, which ends the job.
-        with contextlib.suppress(OSError):
-            self._connection.send(request=request, job=job._number, folder=str(job._folder), inputs=packed)
+        job._request = {"request": request, "inputs": packed}
+        self._send(job, job._request)
         return job
+
+    def _send(self, job: Job, request: dict[str, Any]) -> None:
+        # A worker that has just died is noticed by the next poll.
+        with contextlib.suppress(OSError):
+            self._connection.send(job=job._number, folder=str(job._folder), **request)
+
+    def _hand_over_again(self, dead: Connection) -> None:
+        """Give the job of a worker that had ended before it looked at it to a new one."""
+        job = self._job
+        job._request, request = None, job._request
+        try:
+            self._forget()
+            self._launch()
+            job._folder = Path(shutil.move(job._folder, self._connection.folder / str(job._number)))
+        except (DeepRegisterError, OSError) as error:
+            self._fail(f"The registration process ended, and another cannot be started: {error} {dead.last_words}")
+        else:
+            # Once: what ends two workers would end a third.
+            self._send(job, request)
+        dead.close(kill=True)
 
     def _launch(self) -> None:
         self._pump()
@@ -300,7 +319,9 @@ class EngineClient:
                     connection.settle()
             if self._connection is not connection:
                 return
-            if ended:
+            if ended and self._job is not None and self._hello and self._job._is_untouched():
+                self._hand_over_again(connection)
+            elif ended:
                 self._fail(
                     (DIED if self._hello else "The registration process did not start. ") + connection.last_words
                 )
@@ -315,6 +336,8 @@ class EngineClient:
     def _on_event(self, event: dict[str, Any]) -> None:
         name = event.pop("event")
         job = self._job if self._job is not None and event.get("job") == self._job._number else None
+        if job is not None:
+            job._request = None
         if name == "hello":
             self._hello = Hello(event["pid"], event["version"], event["engine"], event["python"])
             self._connection.pid = self._hello.pid
@@ -345,14 +368,17 @@ class EngineClient:
             self._job._finish(WorkerError(reason))
 
     def _disconnect(self, kill: bool = False) -> None:
-        connection, self._connection = self._connection, None
-        self._hello = self._devices = None
-        for job in [*self._unread]:
-            # Its files go with the connection.
-            job._read()
+        connection = self._connection
+        self._forget()
         if connection is not None:
             connection.close(kill)
             self._log_text = connection.log_text
+
+    def _forget(self) -> None:
+        self._connection = self._hello = self._devices = None
+        for job in [*self._unread]:
+            # Its files go with the connection.
+            job._read()
 
 
 class Job:
@@ -366,6 +392,8 @@ class Job:
         self._outcome: Registration | DeepRegisterError | None = None
         self._packed: dict[str, Any] | None = None
         self._cancelled_at: float | None = None
+        # What the worker was asked, until it says something of it, or has been asked a second time.
+        self._request: dict[str, Any] | None = None
 
     def poll(self) -> list[Progress]:
         """The reports that have come since the last call, oldest first; does not wait."""
@@ -433,6 +461,9 @@ class Job:
         if isinstance(self._outcome, DeepRegisterError):
             raise self._outcome
         return self._outcome
+
+    def _is_untouched(self) -> bool:
+        return self._request is not None and self._cancelled_at is None
 
     def _overdue(self) -> bool:
         waited = None if self._cancelled_at is None else time.monotonic() - self._cancelled_at

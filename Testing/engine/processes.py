@@ -63,6 +63,21 @@ def register(**inputs):
 worker.main(register)
 """
 
+# Ends before it has said anything of its first job; the worker after it, which finds the file, is faulty.
+DYING_ONCE = f"""{WITHOUT_TORCH}
+import os, pathlib
+from deepregister import worker
+
+def register(**inputs):
+    mark = pathlib.Path(__file__).with_suffix(".died")
+    if not mark.exists():
+        mark.touch()
+        os._exit(3)
+    raise RuntimeError("this is the second worker, and it got " + inputs["fixed"].name)
+
+worker.main(register)
+"""
+
 # A process that the worker has started holds its pipes open, so that they do not end with the worker.
 HELD_OPEN = """
 import subprocess, sys

@@ -16,6 +16,7 @@ from deepregister.landmarks import LandmarkPairs
 from processes import (
     DEAF,
     DYING,
+    DYING_ONCE,
     ENDLESS,
     FAULTY,
     HELD_OPEN,
@@ -212,6 +213,27 @@ def test_a_worker_that_dies_between_runs_is_replaced_in_silence(client_of, small
     assert client.pid not in (None, first)
 
 
+def test_a_job_that_a_dying_worker_had_not_looked_at_goes_to_the_next(client_of, folders, small):
+    client = client_of(DYING_ONCE)
+    job = client.submit(small, small)
+    client.start()
+    first = client.pid
+    with pytest.raises(WorkerError, match=f"the second worker, and it got {small.name}"):
+        job.wait(timeout=PATIENCE_SECONDS)
+    assert client.pid not in (None, first)
+    # One folder, that of the second worker, and nothing of the job in it.
+    assert [list(folder.iterdir()) for folder in folders.iterdir()] == [[]]
+
+
+def test_a_job_that_was_cancelled_is_not_begun_again(client_of, small):
+    client = client_of(DYING)
+    client.start()
+    job = client.submit(small, small)
+    job.cancel()
+    with pytest.raises(Cancelled):
+        job.wait(timeout=PATIENCE_SECONDS)
+
+
 @posix
 @pytest.mark.parametrize("script", [FAULTY, ENDLESS], ids=["between runs", "during a run"])
 def test_the_end_of_a_worker_is_noticed_by_its_process_and_not_by_its_pipes_alone(client_of, folders, small, script):
@@ -228,8 +250,8 @@ def test_the_end_of_a_worker_is_noticed_by_its_process_and_not_by_its_pipes_alon
                 job.wait(timeout=PATIENCE_SECONDS)
         # At once, and without asking whether it lives: the new run must not pay for the end of the old worker.
         again = client.submit(small, small)
-        assert client.pid != first
         wait_until(lambda: again.poll() or again.done)
+        assert client.pid not in (None, first)
         again.cancel()
         with pytest.raises(WorkerError if script is FAULTY else Cancelled, match=None):
             again.wait(timeout=PATIENCE_SECONDS)
