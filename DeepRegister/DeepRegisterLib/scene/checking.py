@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 from deepregister import Progress
-from deepregister.client import EngineClient, Job
+from deepregister.client import EngineClient
+from deepregister.job import Job
 from deepregister.labelmaps import Structures
 
 from .current import CurrentResult

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from deepregister import Progress
-from deepregister.client import Job
+from deepregister.job import Job
 
 
 class RunningPaperwork:

@@ -6,8 +6,8 @@ import logging
 from collections.abc import Callable
 
 from deepregister import Progress
-from deepregister.client import Job
 from deepregister.errors import Cancelled, InputError
+from deepregister.job import Job
 
 from .request import Request
 from .results import RegistrationNodes, insertResult

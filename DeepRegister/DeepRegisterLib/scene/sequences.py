@@ -9,8 +9,9 @@ from dataclasses import dataclass, replace
 
 import slicer
 from deepregister import Geometry, Progress, Rigid, Settings, Volume
-from deepregister.client import EngineClient, Job
+from deepregister.client import EngineClient
 from deepregister.errors import Cancelled, DeepRegisterError, InputError
+from deepregister.job import Job
 from deepregister.models.registry import find_model
 from deepregister.result import Registration
 
