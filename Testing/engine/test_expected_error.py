@@ -167,7 +167,8 @@ def test_it_is_said_in_plain_words():
     words = sentence({f"expected_error_{name}": value for name, value in said.items()})
     assert words == (
         "Nine points in ten are expected to lie within 2.1 mm of their true places, half of them within 0.83 mm; least "
-        "sure is the result in the left part, where nine in ten lie within 5.4 mm."
+        "sure is the result in the left part, where nine in ten lie within 5.4 mm. Between two people, whose anatomies "
+        "differ, it is more."
     )
     assert sentence({}) == ""
 
