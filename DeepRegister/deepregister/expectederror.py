@@ -128,8 +128,8 @@ def sentence(measures: Mapping[str, Any]) -> str:
     place = measures["expected_error_worst_place"] or "at its border"
     return (
         f"Nine points in ten are expected to lie within {most} of their true places, half of them within {half}; least "
-        f"sure is the result {place}, where nine in ten lie within {worst}. Between two people, whose anatomies differ, "
-        "it is more."
+        f"sure is the result {place}, where nine in ten lie within {worst}. Between two people, whose anatomies "
+        "differ, it is more."
     )
 
 
