@@ -46,7 +46,13 @@ def fuzz(options: argparse.Namespace) -> dict:
         tell(found[-1])
     return {
         "targets": [
-            {"target": each.target, "engine": each.engine, "inputs": each.inputs, "seconds": round(each.seconds)}
+            {
+                "target": each.target,
+                "inputs": each.inputs,
+                "seconds": round(each.seconds),
+                "outgrown": each.outgrown,
+                "engine": each.engine,
+            }
             for each in found
         ],
         "faults": [{"target": each.target, "fault": fault} for each in found for fault in each.faults],

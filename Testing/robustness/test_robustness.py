@@ -83,6 +83,15 @@ def test_a_reader_that_fails_is_found_by_either_engine(tmp_path):
         assert [path for path in found.iterdir() if b"liver" not in path.read_bytes()]
 
 
+@posix
+def test_an_input_that_takes_too_much_memory_by_itself_is_told_from_the_last_of_many(tmp_path, monkeypatch):
+    file = tmp_path / "input"
+    file.write_bytes(b"not a landmark")
+    assert fuzz._is_harmless("points", str(file))
+    monkeypatch.setattr(fuzz, "MEMORY_MB", 100)
+    assert not fuzz._is_harmless("points", str(file))
+
+
 @settings(max_examples=3)
 @given(conditions.conditions())
 def test_strange_pairs_are_found_or_refused(condition):
