@@ -239,6 +239,31 @@ def test_a_linear_result_has_no_maps(tmp_path):
     assert len(page.pictures) == 3 * 7 + 1
 
 
+def test_the_expected_error_is_drawn_where_there_is_something_to_be_off(tmp_path):
+    registration, fixed, moving, _ = some_result()
+    coarse = GRID.with_spacing((3.0, 3.0, 3.0)).padded(2)
+    # Far too large around the body, where the nearest place stands for what is not known.
+    away = np.linalg.norm(coarse.points() - GRID.centre, axis=-1)
+    error = Volume(np.where(away < 29, 1.9, 50.0).astype(np.float32), coarse)
+    measures = {
+        "expected_error_median_mm": 1.7,
+        "expected_error_90_mm": 3.1,
+        "expected_error_bound_factor": 1.66,
+        "expected_error_worst_mm": 4.4,
+        "expected_error_worst_lps_mm": [-1.0, 2.5, -30.0],
+        "expected_error_worst_place": "in the left part",
+    }
+    registration = replace(registration, expected_error=error, measures={**registration.measures, **measures})
+    page = page_of(tmp_path, registration, fixed, moving)
+    assert "nine points in ten are expected to lie within 3.1 mm" in page.text
+    assert "lies around -1.0, 2.5, -30.0 mm (LPS). Nine in ten lie within 1.7 times as much" in page.text
+    ((alt, address),) = ((alt, address) for alt, address in page.pictures if alt.startswith("Expected error"))
+    # The scale ends where what is shown does: of the 50 mm there is nothing.
+    assert "from 0 to 2 mm" in alt
+    grey = np.all(pixels(address)[..., :3] == (222, 224, 228), axis=-1)
+    assert 0.1 < grey.mean() < 0.6
+
+
 def test_a_folded_result_shows_where(tmp_path):
     registration, fixed, moving, _ = some_result(height=14.0)
     folded = registration.measures["folded_fraction"]

@@ -108,7 +108,7 @@ def _pictures(registration: Registration, fixed: Volume, moving: Volume) -> dict
     seen = pair_views(fixed, moving, registered, transform)
     found = {"slices": slices(seen), "most_difference": MOST_DIFFERENCE, "maps": None, "expected_error": None}
     if registration.expected_error is not None:
-        found["expected_error"] = draw_expected_error(registration.expected_error, seen)
+        found["expected_error"] = draw_expected_error(registration.expected_error, fixed, seen)
     if not bends(transform):
         return found
     folded = registration.measures.get("folded_fraction")
@@ -143,6 +143,7 @@ def _numbers(
         "verdict": judge(registration),
         "confidence": registration.confidence,
         "expected": expected_error(measures),
+        "least_sure": measures.get("expected_error_worst_lps_mm"),
         "bound_factor": measures.get("expected_error_bound_factor", 1.0),
         "rows": rows,
         "key_rows": [row for row in rows if row.title in KEY_MEASURES],

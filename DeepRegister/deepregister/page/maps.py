@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
+from ..expectederror import shown
 from ..pictures import Plane, Views, cut
 from ..transforms import Transform
 from ..volume import Volume
@@ -88,17 +89,28 @@ def draw_maps(transform: Transform, bending: Bending, seen: Views) -> Maps:
     return Maps(grid, jacobian, displacement, grid_mm, ratio, top, None if fold is None else tuple(map(float, fold)))
 
 
-def draw_expected_error(error: Volume, seen: Views) -> tuple[Map, float]:
-    """Draw the expected error in the planes of the slices; also the upper end of its scale, mm."""
-    values = [cut(error, plane) for plane in seen.planes]
-    shown = np.concatenate([value[np.isfinite(value)] for value in values])
-    top = _ceiling(float(np.percentile(shown, NEARLY_ALL)) if shown.size else 1.0)
+def draw_expected_error(error: Volume, fixed: Volume, seen: Views) -> tuple[Map, float]:
+    """Draw the expected error in the planes of the slices, where there is something to be off; also the upper end of
+    its scale, mm.
+    """
+    from matplotlib import colormaps
+
+    there = Volume(shown(fixed, error.geometry).astype(np.float32), error.geometry)
+    values = []
+    for plane, registered in zip(seen.planes, seen.after, strict=True):
+        # Where the moving volume has no voxels nothing was compared either.
+        speaks = (np.nan_to_num(cut(there, plane)) > 0.5) & np.isfinite(registered)
+        values.append(np.where(speaks, cut(error, plane), np.nan))
+    found = np.concatenate([value[np.isfinite(value)] for value in values])
+    top = _ceiling(float(np.percentile(found, NEARLY_ALL)) if found.size else 1.0)
+    colours = colormaps["inferno"].with_extremes(bad=NO_DATA)
     figure, axes, legend = _sheet(seen)
     for axis, grey, value in zip(axes, seen.fixed, values, strict=True):
-        image = axis.imshow(value, cmap="inferno", vmin=0, vmax=top, interpolation="bilinear")
+        image = axis.imshow(np.ma.masked_invalid(value), cmap=colours, vmin=0, vmax=top, interpolation="nearest")
         _outline(axis, grey, "white")
     _label(figure.colorbar(image, cax=legend, extend="max"), "Expected error (mm)")
-    return _picture(figure, f"Expected error on a scale from 0 to {top:g} mm, axial, coronal and sagittal."), top
+    alt = f"Expected error on a scale from 0 to {top:g} mm, axial, coronal and sagittal; grey where nothing is shown."
+    return _picture(figure, alt), top
 
 
 def _through(plane: Plane, point: np.ndarray) -> Plane:
