@@ -30,6 +30,8 @@ GRID_LINES = 28
 GRID_SPACINGS_MM = (1, 2, 5, 10, 20, 50)
 # Ends of the scale of the determinant: 1/r to r, the smallest that holds nearly all of what is shown.
 RATIOS = (1.1, 1.25, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0)
+# Marked between 1 and the end of each: round numbers, which its middle is not.
+BETWEEN = {1.1: 1.05, 1.25: 1.1, 1.5: 1.25, 2.0: 1.5, 3.0: 2.0, 4.0: 2.0, 6.0: 2.0, 8.0: 2.0}
 NEARLY_ALL = 99.5
 # Grey value at which the fixed volume is outlined, and pixels over which it is smoothed for that.
 OUTLINES = (0.3,)
@@ -182,8 +184,9 @@ def _jacobian(
         if mark.any():
             axis.imshow(np.ma.masked_where(~mark, mark), cmap=_one_colour(FOLD), interpolation="nearest")
     bar = figure.colorbar(shown, cax=legend, extend="both")
-    ticks = [1 / ratio, ratio**-0.5, 1, ratio**0.5, ratio]
-    bar.set_ticks(ticks, labels=[f"{tick:.3g}" for tick in ticks])
+    between = BETWEEN[ratio]
+    ticks = [1 / ratio, 1 / between, 1, between, ratio]
+    bar.set_ticks(ticks, labels=[f"{tick:.3g}" if tick > 1 else f"{tick:.2g}" for tick in ticks])
     bar.ax.minorticks_off()
     _label(bar, "Jacobian determinant")
     folds = any(mark.any() for mark in marks)
