@@ -12,6 +12,7 @@ from deepregister.confidence import Confidence
 from deepregister.errors import FileError, MissingPackageError
 from deepregister.landmarks import LandmarkPairs
 from deepregister.page import write_page
+from deepregister.page.maps import BETWEEN, RATIOS
 from deepregister.result import Registration
 from pages import Page, numbers, pixels
 from scipy.spatial.transform import Rotation
@@ -262,6 +263,10 @@ def test_the_expected_error_is_drawn_where_there_is_something_to_be_off(tmp_path
     assert "from 0 to 2 mm" in alt
     grey = np.all(pixels(address)[..., :3] == (222, 224, 228), axis=-1)
     assert 0.1 < grey.mean() < 0.6
+    # Of a result that failed it says nothing.
+    (tmp_path / "report.html").unlink()
+    page = page_of(tmp_path, replace(registration, confidence=Confidence(0.02, ("A reason.",))), fixed, moving)
+    assert not re.search("(?i)expected error|may be off|nine points in ten", page.text.split("All measures")[0])
 
 
 def test_a_folded_result_shows_where(tmp_path):
@@ -385,6 +390,11 @@ def test_a_place_that_cannot_be_written(tmp_path):
     registration, fixed, moving, _ = some_result(transform=Rigid.identity())
     with pytest.raises(FileError, match="does not exist"):
         write_page(tmp_path / "none" / "report.html", registration, fixed, moving)
+
+
+def test_the_marks_of_the_scale_of_the_volume_change_lie_inside_it():
+    assert set(BETWEEN) == set(RATIOS)
+    assert all(1 < between < ratio for ratio, between in BETWEEN.items())
 
 
 def test_the_scale_of_the_differences_runs_from_blue_to_red(tmp_path):
