@@ -15,6 +15,7 @@ from .landmarks import LandmarkPairs
 from .page import NAME as PAGE
 from .page import check_packages, write_page
 from .page.numbers import measure_rows
+from .page.verdict import judge
 from .pictures import write_pictures
 from .result import FILES, Registration
 from .slicer_scene import slicer_reads, write_scene
@@ -109,8 +110,9 @@ def save(
 
 def summary(registration: Registration, folder: str | os.PathLike) -> str:
     """The run in a table: each measure before and after, folding, time, confidence, device, where it was saved."""
+    failed = judge(registration).level == "failed"
     rows: list[Sequence[str]] = [("", "before", "after")]
-    rows += [(row.title, row.before, row.after) for row in measure_rows(registration.measures)]
+    rows += [(row.title, row.before, row.after) for row in measure_rows(registration.measures, failed)]
     stages = ", ".join(f"{stage} {seconds:.1f}" for stage, seconds in registration.seconds.items() if seconds >= 0.05)
     total = sum(registration.seconds.values())
     rows.append(("Time", "", f"{duration(total)} ({stages})"))

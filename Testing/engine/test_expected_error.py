@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from deepregister import Affine, DisplacementField, Geometry, Rigid, Volume, register
-from deepregister.expectederror import STATED, WEIGHTS, estimate, part_in_words, sentence
+from deepregister.expectederror import STATED, WEIGHTS, estimate, part_in_words, sentence, shown
 from deepregister.models.rematching import signs
 from deepregister.page.verdict import judge
 from deepregister.preparation import Pair, prepare
@@ -162,13 +162,22 @@ def test_where_nothing_is_shown_the_nearest_place_stands_for_it():
     assert measures == {} and np.isfinite(nothing.data).all()
 
 
+def test_it_speaks_of_the_body_and_what_that_encloses_and_not_of_the_air_around_it():
+    away = np.linalg.norm(GRID.points(), axis=-1)
+    hollow = Volume(np.where((away < 40) & (away > 15), 40.0, -1000.0).astype(np.float32), GRID)
+    coarse = GRID.with_spacing((5.0, 5.0, 5.0)).padded(3)
+    speaks, there = shown(hollow, coarse), np.linalg.norm(coarse.points(), axis=-1)
+    assert speaks.shape == coarse.shape
+    assert speaks[there < 36].all() and not speaks[there > 46].any()
+
+
 def test_it_is_said_in_plain_words():
     said = {"median_mm": 0.834, "90_mm": 2.13, "worst_mm": 5.4, "worst_place": "in the left part"}
     words = sentence({f"expected_error_{name}": value for name, value in said.items()})
     assert words == (
-        "Nine points in ten are expected to lie within 2.1 mm of their true places, half of them within 0.83 mm; least "
-        "sure is the result in the left part, where nine in ten lie within 5.4 mm. Between two people, whose anatomies "
-        "differ, it is more."
+        "Where both volumes show the same anatomy, nine points in ten are expected to lie within 2.1 mm of their true "
+        "places, half of them within 0.83 mm; least sure is the result in the left part, where nine in ten lie within "
+        "5.4 mm."
     )
     assert sentence({}) == ""
 

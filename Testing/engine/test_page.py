@@ -12,6 +12,7 @@ from deepregister.confidence import Confidence
 from deepregister.errors import FileError, MissingPackageError
 from deepregister.landmarks import LandmarkPairs
 from deepregister.page import write_page
+from deepregister.page.maps import BETWEEN, RATIOS
 from deepregister.result import Registration
 from pages import Page, numbers, pixels
 from scipy.spatial.transform import Rotation
@@ -159,9 +160,9 @@ def test_numbers_of_the_table_agree_with_independent_ones(example):
     listed = re.findall(r"(\d+\.\d\d) → (\d+\.\d\d)", page.text)[:7]
     np.testing.assert_allclose(np.array(listed, float), np.stack([apart[0], apart[1]], axis=1), atol=0.0051)
     # Folding and volume change of the bending part.
-    assert page.rows["Folded voxels"][0] == "none"
+    assert page.rows["Folded voxels"][:2] == ["–", "none"]
     inner = jacobian_by_itk(field)
-    low, high = numbers(page.rows["Local volume change"][0])
+    low, high = numbers(page.rows["Local volume change"][1])
     # The least also looks at one-sided differences, so it may be lower.
     assert low <= inner.min() + 0.005 and low > 0.5 * inner.min()
     assert high == pytest.approx(inner.max(), abs=0.006)
@@ -172,7 +173,7 @@ def test_numbers_of_the_table_agree_with_independent_ones(example):
             [cosine for row in fixed.geometry.direction for cosine in row],
         )
     )  # fmt: skip
-    mean, top = numbers(page.rows["Displacement"][0])
+    mean, top = numbers(page.rows["Displacement"][1])
     length = np.linalg.norm(total, axis=-1)
     assert mean == pytest.approx(length.mean(), abs=0.03)
     assert top == pytest.approx(length.max(), abs=0.1)
@@ -181,7 +182,7 @@ def test_numbers_of_the_table_agree_with_independent_ones(example):
     forth = [through.TransformPoint(point.tolist()) for point in points[::5]]
     back = registration.inverse.to_sitk()
     missed = np.linalg.norm([back.TransformPoint(point) for point in forth] - points[::5], axis=-1)
-    shown = page.rows["Error of the inverse"][0].split(" on average, ")
+    shown = page.rows["Error of the inverse"][1].split(" on average, ")
     for text, value in zip(shown, (missed.mean(), missed.max()), strict=True):
         assert "less than 0.01 mm" in text if value < 0.004 else numbers(text) == [pytest.approx(value, abs=0.05)]
     assert page.rows["Heart"] == ["0.250", "0.750"]
@@ -237,6 +238,35 @@ def test_a_linear_result_has_no_maps(tmp_path):
     assert page.rows["Shifted by"][0].startswith("3.7 mm:")
     assert page.rows["Turned by"] == ["0.0°"]
     assert len(page.pictures) == 3 * 7 + 1
+
+
+def test_the_expected_error_is_drawn_where_there_is_something_to_be_off(tmp_path):
+    registration, fixed, moving, _ = some_result()
+    coarse = GRID.with_spacing((3.0, 3.0, 3.0)).padded(2)
+    # Far too large around the body, where the nearest place stands for what is not known.
+    away = np.linalg.norm(coarse.points() - GRID.centre, axis=-1)
+    error = Volume(np.where(away < 29, 1.9, 50.0).astype(np.float32), coarse)
+    measures = {
+        "expected_error_median_mm": 1.7,
+        "expected_error_90_mm": 3.1,
+        "expected_error_bound_factor": 1.66,
+        "expected_error_worst_mm": 4.4,
+        "expected_error_worst_lps_mm": [-1.0, 2.5, -30.0],
+        "expected_error_worst_place": "in the left part",
+    }
+    registration = replace(registration, expected_error=error, measures={**registration.measures, **measures})
+    page = page_of(tmp_path, registration, fixed, moving)
+    assert "nine points in ten are expected to lie within 3.1 mm" in page.text
+    assert "lies around -1.0, 2.5, -30.0 mm (LPS). Nine in ten lie within 1.7 times as much" in page.text
+    ((alt, address),) = ((alt, address) for alt, address in page.pictures if alt.startswith("Expected error"))
+    # The scale ends where what is shown does: of the 50 mm there is nothing.
+    assert "from 0 to 2 mm" in alt
+    grey = np.all(pixels(address)[..., :3] == (222, 224, 228), axis=-1)
+    assert 0.1 < grey.mean() < 0.6
+    # Of a result that failed it says nothing.
+    (tmp_path / "report.html").unlink()
+    page = page_of(tmp_path, replace(registration, confidence=Confidence(0.02, ("A reason.",))), fixed, moving)
+    assert not re.search("(?i)expected error|may be off|nine points in ten", page.text.split("All measures")[0])
 
 
 def test_a_folded_result_shows_where(tmp_path):
@@ -360,6 +390,11 @@ def test_a_place_that_cannot_be_written(tmp_path):
     registration, fixed, moving, _ = some_result(transform=Rigid.identity())
     with pytest.raises(FileError, match="does not exist"):
         write_page(tmp_path / "none" / "report.html", registration, fixed, moving)
+
+
+def test_the_marks_of_the_scale_of_the_volume_change_lie_inside_it():
+    assert set(BETWEEN) == set(RATIOS)
+    assert all(1 < between < ratio for ratio, between in BETWEEN.items())
 
 
 def test_the_scale_of_the_differences_runs_from_blue_to_red(tmp_path):

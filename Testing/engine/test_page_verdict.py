@@ -3,6 +3,7 @@
 import pytest
 from deepregister import Rigid, Settings
 from deepregister.confidence import Confidence
+from deepregister.page.numbers import measure_rows
 from deepregister.page.verdict import judge, millimetres, share
 from deepregister.result import Registration
 
@@ -65,6 +66,17 @@ def test_a_little_less_similarity_is_no_failure():
     found = verdict({**GOOD, "similarity_before": 0.96, "similarity_after": 0.95})
     assert (found.level, found.against) == ("good", ())
     assert found.notes == ("The similarity fell from 0.960 to 0.950.",)
+
+
+def test_the_expected_error_is_said_of_no_result_that_failed():
+    says = {f"expected_error_{name}_mm": 2.0 for name in ("median", "90", "worst")}
+    measures = {**GOOD, **says, "expected_error_worst_place": "in the left part"}
+    good, low, failed = (verdict(measures, Confidence(score, ("A reason.",))) for score in (0.9, 0.3, 0.05))
+    assert good.notes == (good.expected,) and good.expected.startswith("Where both volumes show the same anatomy, nine")
+    assert low.expected == f"Only if the result is right as a whole: w{good.expected[1:]}"
+    assert failed.notes == () and failed.expected == ""
+    assert "Expected error" in {row.title for row in measure_rows(measures)}
+    assert "Expected error" not in {row.title for row in measure_rows(measures, failed=True)}
 
 
 def test_folds_outrank_low_confidence_but_not_failure():

@@ -77,6 +77,14 @@ def test_the_chosen_volumes_are_compared_before_there_is_a_result(qt_host, ready
     assert pressed(look) == []
 
 
+def test_the_ways_stand_in_full_rows_those_of_a_result_in_the_last(qt_host, ready, look):
+    rows = {}
+    for mode in (*MODES, "expectedError"):
+        button = getattr(look.ui, f"{mode}Button")
+        rows.setdefault(button.y, []).append(button.enabled)
+    assert [rows[height] for height in sorted(rows)] == [[True] * 3, [True] * 3, [False] * 3]
+
+
 def test_each_mode_shows_what_it_needs(qt_host, ready, look, current):
     ready.look.showResult(current)
     needs = {

@@ -8,6 +8,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
+import qt
 import slicer
 from DeepRegisterLib.scene.parameters import Parameters
 from driving import choosePair, load, register, saved, startLong
@@ -220,3 +221,32 @@ def test_the_console_finds_what_the_panel_did(qt_host, ready, pair):
     )
     assert again.transformNode is ready.current.transformNode
     assert Parameters.ofScene(slicer.mrmlScene).resultTransform is ready.current.transformNode
+
+
+def test_a_long_text_neither_widens_the_panel_nor_is_cut_off(qt_host, widget, panel):
+    labels = {name: label for part in panel.parts for name, label in vars(part.ui).items() if isWrapped(label)}
+    assert {"resultLabel", "verdictLabel", "errorLabel", "explanationLabel", "modelSummary"} <= set(labels)
+    for section in (section for part in panel.parts for section in vars(part.ui).values()):
+        if hasattr(section, "collapsed"):
+            section.visible, section.collapsed = True, False
+    panel.run.ui.errorFrame.visible = True
+    for label in labels.values():
+        label.text, label.visible = "words", True
+    qt_host.pump()
+    narrowest = widget.parent.minimumSizeHint().width()
+    for label in labels.values():
+        label.text = "words that are to be read to the last one " * 9
+    qt_host.pump()
+    # In Slicer a section is never narrower than its size hint.
+    assert widget.parent.minimumSizeHint().width() <= narrowest
+    for _ in range(3):
+        qt_host.pump()
+        widget.parent.resize(narrowest, widget.parent.heightForWidth(narrowest))
+    qt_host.pump()
+    for name, label in labels.items():
+        assert label.visible and label.height >= label.heightForWidth(label.width), name
+
+
+def isWrapped(widget) -> bool:
+    """Whether it is a label whose text folds into lines."""
+    return isinstance(widget, qt.QLabel) and widget.wordWrap

@@ -18,6 +18,7 @@ WAYS = (
     ("difference", "difference", "Difference"),
     ("displacement", "displacement", "Displacement"),
     ("volume-change", "volumeChange", "Volume change"),
+    ("expected-error", "expectedError", "Expected error"),
     ("grid", "fade", "Warped grid"),
     ("arrows", "fade", "Arrows"),
 )

@@ -70,11 +70,11 @@ class Camera:
 
     def panel(self):
         """The panel as high as what is in it."""
-        self._widget.parent.resize(PANEL, 100)
-        # Folding labels know their height only when they know their width.
+        parent = self._widget.parent
+        # Folding labels know their height only when they know their width; some of it only once they are laid out.
         for _ in range(3):
             self._host.pump()
-            self._widget.parent.resize(PANEL, max(200, self._widget.panel.sizeHint().height() + 24))
+            parent.resize(PANEL, max(200, parent.heightForWidth(PANEL)))
         self._host.pump()
         self._host.check()
         return self._widget.parent.grab()
@@ -125,7 +125,7 @@ def main():
     compose(picture, before, after).save(str(options.folder / "panel.png"))
     camera.unfold(panel.result, panel.look)
     camera.take("panel-result")
-    sheet([*comparisons(host, headless, panel.look, 260)]).save(str(options.folder / "comparisons.png"))
+    sheet([*comparisons(host, headless, panel.look, 240)]).save(str(options.folder / "comparisons.png"))
     if options.pairs is not None:
         checking(host, camera, panel, options.pairs)
     camera.unfold(panel.use, panel.sequence)

@@ -44,7 +44,8 @@ class ctkCollapsibleButton(PythonQt, QtWidgets.QAbstractButton):
         self.setText(text)
         self.setCheckable(True)
         self.setChecked(True)
-        self.setSizePolicy(QtWidgets.QSizePolicy.Preferred, QtWidgets.QSizePolicy.Maximum)
+        # As in CTK: "Maximum" would cut off texts that fold into more lines than the size hint counts.
+        self.setSizePolicy(QtWidgets.QSizePolicy.Minimum, QtWidgets.QSizePolicy.Preferred)
         self.setContentsMargins(0, self._head_height(), 0, 0)
         self.toggled.connect(self._apply)
 

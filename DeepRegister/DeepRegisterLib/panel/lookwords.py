@@ -31,6 +31,6 @@ def explanation(mode: str | None, whole: bool) -> str:
         ),
         "expectedError": _(
             "How far each place may be from where it belongs, estimated from how well, and how unmistakably, the "
-            "volumes fit there."
+            "volumes fit there. Meant for one anatomy seen twice: between two people errors are larger than it says."
         ),
     }[mode]

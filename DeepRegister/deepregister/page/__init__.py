@@ -19,7 +19,6 @@ from ..console import duration
 from ..doctor.installing import recipe
 from ..doctor.requirements import REQUIRED
 from ..errors import MissingPackageError, ModelError
-from ..expectederror import sentence as expected_error
 from ..landmarks import LandmarkPairs
 from ..models.registry import find_model
 from ..quality import landmark_errors
@@ -108,7 +107,7 @@ def _pictures(registration: Registration, fixed: Volume, moving: Volume) -> dict
     seen = pair_views(fixed, moving, registered, transform)
     found = {"slices": slices(seen), "most_difference": MOST_DIFFERENCE, "maps": None, "expected_error": None}
     if registration.expected_error is not None:
-        found["expected_error"] = draw_expected_error(registration.expected_error, seen)
+        found["expected_error"] = draw_expected_error(registration.expected_error, fixed, seen)
     if not bends(transform):
         return found
     folded = registration.measures.get("folded_fraction")
@@ -121,7 +120,8 @@ def _numbers(
     registration: Registration, fixed: Volume, moving: Volume, landmarks: LandmarkPairs | None
 ) -> dict[str, Any]:
     measures = registration.measures
-    rows = measure_rows(measures)
+    verdict = judge(registration)
+    rows = measure_rows(measures, verdict.level == "failed")
     stages, overlaps = overlap_rows(measures)
     seconds = {stage: value for stage, value in registration.seconds.items() if value >= 0.05}
     longest = max(seconds.values(), default=1)
@@ -140,9 +140,9 @@ def _numbers(
         "paper_title": title,
         "paper": paper,
         "device": registration.device,
-        "verdict": judge(registration),
+        "verdict": verdict,
         "confidence": registration.confidence,
-        "expected": expected_error(measures),
+        "least_sure": measures.get("expected_error_worst_lps_mm"),
         "bound_factor": measures.get("expected_error_bound_factor", 1.0),
         "rows": rows,
         "key_rows": [row for row in rows if row.title in KEY_MEASURES],

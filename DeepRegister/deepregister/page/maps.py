@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
+from ..expectederror import shown
 from ..pictures import Plane, Views, cut
 from ..transforms import Transform
 from ..volume import Volume
@@ -29,6 +30,8 @@ GRID_LINES = 28
 GRID_SPACINGS_MM = (1, 2, 5, 10, 20, 50)
 # Ends of the scale of the determinant: 1/r to r, the smallest that holds nearly all of what is shown.
 RATIOS = (1.1, 1.25, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0)
+# Marked between 1 and the end of each: round numbers, which its middle is not.
+BETWEEN = {1.1: 1.05, 1.25: 1.1, 1.5: 1.25, 2.0: 1.5, 3.0: 2.0, 4.0: 2.0, 6.0: 2.0, 8.0: 2.0}
 NEARLY_ALL = 99.5
 # Grey value at which the fixed volume is outlined, and pixels over which it is smoothed for that.
 OUTLINES = (0.3,)
@@ -88,17 +91,28 @@ def draw_maps(transform: Transform, bending: Bending, seen: Views) -> Maps:
     return Maps(grid, jacobian, displacement, grid_mm, ratio, top, None if fold is None else tuple(map(float, fold)))
 
 
-def draw_expected_error(error: Volume, seen: Views) -> tuple[Map, float]:
-    """Draw the expected error in the planes of the slices; also the upper end of its scale, mm."""
-    values = [cut(error, plane) for plane in seen.planes]
-    shown = np.concatenate([value[np.isfinite(value)] for value in values])
-    top = _ceiling(float(np.percentile(shown, NEARLY_ALL)) if shown.size else 1.0)
+def draw_expected_error(error: Volume, fixed: Volume, seen: Views) -> tuple[Map, float]:
+    """Draw the expected error in the planes of the slices, where there is something to be off; also the upper end of
+    its scale, mm.
+    """
+    from matplotlib import colormaps
+
+    there = Volume(shown(fixed, error.geometry).astype(np.float32), error.geometry)
+    values = []
+    for plane, registered in zip(seen.planes, seen.after, strict=True):
+        # Where the moving volume has no voxels nothing was compared either.
+        speaks = (np.nan_to_num(cut(there, plane)) > 0.5) & np.isfinite(registered)
+        values.append(np.where(speaks, cut(error, plane), np.nan))
+    found = np.concatenate([value[np.isfinite(value)] for value in values])
+    top = _ceiling(float(np.percentile(found, NEARLY_ALL)) if found.size else 1.0)
+    colours = colormaps["inferno"].with_extremes(bad=NO_DATA)
     figure, axes, legend = _sheet(seen)
     for axis, grey, value in zip(axes, seen.fixed, values, strict=True):
-        image = axis.imshow(value, cmap="inferno", vmin=0, vmax=top, interpolation="bilinear")
+        image = axis.imshow(np.ma.masked_invalid(value), cmap=colours, vmin=0, vmax=top, interpolation="nearest")
         _outline(axis, grey, "white")
     _label(figure.colorbar(image, cax=legend, extend="max"), "Expected error (mm)")
-    return _picture(figure, f"Expected error on a scale from 0 to {top:g} mm, axial, coronal and sagittal."), top
+    alt = f"Expected error on a scale from 0 to {top:g} mm, axial, coronal and sagittal; grey where nothing is shown."
+    return _picture(figure, alt), top
 
 
 def _through(plane: Plane, point: np.ndarray) -> Plane:
@@ -170,8 +184,9 @@ def _jacobian(
         if mark.any():
             axis.imshow(np.ma.masked_where(~mark, mark), cmap=_one_colour(FOLD), interpolation="nearest")
     bar = figure.colorbar(shown, cax=legend, extend="both")
-    ticks = [1 / ratio, ratio**-0.5, 1, ratio**0.5, ratio]
-    bar.set_ticks(ticks, labels=[f"{tick:.3g}" for tick in ticks])
+    between = BETWEEN[ratio]
+    ticks = [1 / ratio, 1 / between, 1, between, ratio]
+    bar.set_ticks(ticks, labels=[f"{tick:.3g}" if tick > 1 else f"{tick:.2g}" for tick in ticks])
     bar.ax.minorticks_off()
     _label(bar, "Jacobian determinant")
     folds = any(mark.any() for mark in marks)

@@ -31,8 +31,13 @@ class Row:
     meaning: str
 
 
-def measure_rows(measures: Mapping[str, Any]) -> list[Row]:
-    """The measures of `Registration.measures` that a person can use; absent ones give no row."""
+def measure_rows(measures: Mapping[str, Any], failed: bool = False) -> list[Row]:
+    """The measures of `Registration.measures` that a person can use; absent ones give no row.
+
+    Args:
+        measures: of the result.
+        failed: the verdict is that it did: what it says of its own error is then left out.
+    """
     rows = []
 
     def pair(title: str, key: str, text: str, meaning: str) -> None:
@@ -61,14 +66,15 @@ def measure_rows(measures: Mapping[str, Any]) -> list[Row]:
     expected = "Standard deviation of the motion as the network itself expects it; larger where the images say little."
     one("Predicted uncertainty", "{} mm on average", expected, "predicted_sd_mm")
     off = "How far points may lie from their true places, as the images and the deformation suggest."
-    one(
-        "Expected error",
-        "{} for half of the points, {} for nine in ten",
-        off,
-        "expected_error_median_mm",
-        "expected_error_90_mm",
-        show=millimetres,
-    )
+    if not failed:
+        one(
+            "Expected error",
+            "{} for half of the points, {} for nine in ten",
+            off,
+            "expected_error_median_mm",
+            "expected_error_90_mm",
+            show=millimetres,
+        )
     back = "How far a point lands from its start after transform and inverse."
     one(
         "Error of the inverse",

@@ -24,6 +24,7 @@ class Verdict:
         against: what speaks against the result, the gravest first.
         in_favour: what speaks for it.
         notes: what else the run had to say.
+        expected: the note on the expected error; empty where there is none, or where it would mislead.
     """
 
     level: str
@@ -32,6 +33,7 @@ class Verdict:
     against: tuple[str, ...]
     in_favour: tuple[str, ...]
     notes: tuple[str, ...]
+    expected: str = ""
 
 
 WORDS = {
@@ -90,7 +92,11 @@ def judge(registration: Registration) -> Verdict:
     elif folded is not None:
         in_favour.append(folding(registration))
 
-    if expected := expected_error(measures):
+    # It tells how sharply the images fit, which two different organs may do as well.
+    expected = "" if failed else expected_error(measures)
+    if expected and confidence.low:
+        expected = f"Only if the result is right as a whole: {expected[0].lower()}{expected[1:]}"
+    if expected:
         notes.append(expected)
 
     if failed:
@@ -102,7 +108,7 @@ def judge(registration: Registration) -> Verdict:
     else:
         level = "good"
     words = "reserved" if level == "good" and against else level
-    return Verdict(level, *WORDS[words], tuple(against), tuple(in_favour), tuple(notes))
+    return Verdict(level, *WORDS[words], tuple(against), tuple(in_favour), tuple(notes), expected)
 
 
 def folding(registration: Registration) -> str:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Generator
 import numpy as np
 import vtk
 from deepregister import Geometry, Rigid, Volume
+from deepregister.expectederror import shown
 from vtk.util.numpy_support import vtk_to_numpy
 
 from ..frame import ijkToRAS, transformToFrame, vtkMatrix
@@ -74,13 +75,19 @@ def volumeChangeMap(motion: Motion) -> tuple[Volume, float, float]:
     return Volume(determinant, motion.whole.geometry, "volume change"), 1 - change, 1 + change
 
 
-def expectedErrorMap(error: Volume, motion: Motion) -> tuple[Volume, float, float]:
-    """How far each place may be from where it belongs, mm, on the grid of the motion; 0 where nothing is shown."""
+def expectedErrorMap(error: Volume, motion: Motion, fixed: Volume) -> tuple[Volume, float, float]:
+    """How far each place may be from where it belongs, mm, on the grid of the motion; 0 where nothing is shown.
+
+    Args:
+        error: the engine's map.
+        motion: of the result.
+        fixed: the fixed volume as it lies in the world: around what it shows the map has nothing to say.
+    """
     onto = motion.whole.geometry
     values = Rigid.identity().resample(error, onto, fill=0.0).data.astype(np.float32)
-    values[motion.empty] = 0
-    shown = values[values > 0]
-    return Volume(values, onto, error.name), 0.0, _roundedUp(float(np.percentile(shown, _NEARLY_ALL)))
+    values[motion.empty | ~shown(fixed, onto)] = 0
+    found = values[values > 0]
+    return Volume(values, onto, error.name), 0.0, _roundedUp(float(np.percentile(found, _NEARLY_ALL)))
 
 
 def windowOf(node) -> tuple[float, float] | None:

@@ -83,7 +83,7 @@ class Overlays:
             yield from self._motion.steps()
             yield 1.0
             if kind == EXPECTED_ERROR:
-                volume, low, high = maps.expectedErrorMap(self._expectedError, self._motion)
+                volume, low, high = maps.expectedErrorMap(self._expectedError, self._motion, self._fixed)
             elif kind == VOLUME_CHANGE:
                 volume, low, high = maps.volumeChangeMap(self._motion)
             else:
