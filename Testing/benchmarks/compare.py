@@ -39,6 +39,8 @@ from summary import summary  # noqa: E402
 LEDGER = HERE / "ledger.md"
 # What the rows of one run must have in common to be compared.
 SAME = ("machine", "threads")
+# Options that say where things lie on a machine.
+PLACES = ("--data", "--environments", "--results")
 ORDER = ["headers", *METHODS]
 # One thing to run: the data set, the pair, and the method, or "headers" for what the headers alone give.
 Job = tuple[str, BenchmarkPair, str]
@@ -99,9 +101,20 @@ def _parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     if bool(options.datasets) == bool(options.suite):
         parser.error("name data sets, or a suite with --suite")
     options.name = options.name or options.suite or "compare"
-    words = sys.argv[1:] if arguments is None else arguments
-    options.command = shlex.join(["python", "Testing/benchmarks/compare.py", *words])
+    options.command = _command(sys.argv[1:] if arguments is None else arguments)
     return options
+
+
+def _command(words: Sequence[str]) -> str:
+    """The command that makes a run again, without where things lie on this machine."""
+    given = iter(words)
+    kept: list[str] = []
+    for word in given:
+        if word in PLACES:
+            next(given, None)
+        elif not word.startswith(tuple(f"{place}=" for place in PLACES)):
+            kept.append(word)
+    return shlex.join(["python", "Testing/benchmarks/compare.py", *kept])
 
 
 def _suite(options: argparse.Namespace) -> Suite:

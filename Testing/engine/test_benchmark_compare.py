@@ -265,3 +265,8 @@ def test_a_choice_is_wrong_where_another_model_is_clearly_better():
     page = auto_choice.table(run | {"load_at_start": 0, "options": {}})
     assert "`auto` took deformable 2, affine 1: wrong on 1 of 3 pairs, 0.0183 Dice below" in page
     assert "| deformable | 0.7833 | 0.750 | 1.0 |" in page
+
+
+def test_the_command_of_a_run_does_not_say_where_things_lie_on_its_machine():
+    words = ["brains", "--data", "/home/me/data", "--count", "2", "--environments=/opt/peers", "--name", "trial"]
+    assert compare._command(words) == "python Testing/benchmarks/compare.py brains --count 2 --name trial"
