@@ -69,6 +69,7 @@ def _scatter(ax: Axes, run: dict, group: str, rows: list[dict]) -> None:
     judged, time = primary(rows), _time(rows)
     better = 1 if judged.better == "high" else -1
     points, before = [], None
+    pairs = max(map(len, methods(rows).values()))
     for name, mine in methods(rows).items():
         done = [row for row in mine if "failed" not in row and value(row, judged.key) is not None]
         values = [value(row, judged.key) for row in done]
@@ -77,7 +78,9 @@ def _scatter(ax: Axes, run: dict, group: str, rows: list[dict]) -> None:
             before = float(np.mean(values))
         elif seconds:
             failed = len(mine) - len(done)
-            text = name + (f" ({failed} failed)" if failed else "")
+            # A mean over some of the pairs, which may be the easy ones, must not be taken for one over all.
+            some = f" ({len(mine)} pair{'s' if len(mine) > 1 else ''})" if len(mine) < pairs else ""
+            text = name + some + (f" ({failed} failed)" if failed else "")
             bounds = interval([row["pair"] for row in done], values)
             points.append((float(np.mean(seconds)), float(np.mean(values)), bounds, text, _colour(run, name)))
     # What is far behind would press all others into a corner: it stands at the edge, with its figure.
@@ -104,7 +107,6 @@ def _scatter(ax: Axes, run: dict, group: str, rows: list[dict]) -> None:
     ax.set_xlim(10 ** (low - 0.3 * room), 10 ** (high + room))
     ax.set_xlabel(f"{time.title}, mean of a pair")
     ax.set_ylabel(judged.title)
-    pairs = max(map(len, methods(rows).values()))
     told = "" if before is None else f"; {before:.{judged.digits}f} before"
     ax.set_title(f"{group}, {pairs} pair{'s' if pairs > 1 else ''}{told}", fontsize=10)
     ax.grid(linewidth=0.3)

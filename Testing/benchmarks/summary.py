@@ -82,15 +82,20 @@ def _harness(run: dict) -> list[str]:
 
 
 def _best_of_ours(run: dict, rows: list[dict]) -> str | None:
-    """Our method with the best mean of what these rows are judged by; None where there is none."""
+    """Our method with the best mean of what these rows are judged by, of those that ran on most pairs; None where there
+    is none.
+    """
     judged = primary(rows)
     if judged is None:
         return None
-    means = {}
+    found = {}
     for name, mine in methods(rows).items():
         values = [value(row, judged.key) for row in mine if value(row, judged.key) is not None]
         if values and ours(run, name):
-            means[name] = float(np.mean(values))
+            found[name] = values
+    # On a few pairs that happen to be easy a mean says nothing beside one over all.
+    most = max(map(len, found.values()), default=0)
+    means = {name: float(np.mean(values)) for name, values in found.items() if len(values) == most}
     best = max if judged.better == "high" else min
     return best(means, key=means.__getitem__) if means else None
 

@@ -129,6 +129,12 @@ class TestTable:
         assert cells_of(text, "DeepRegister affine")["Dice ahead of DeepRegister best"].startswith("-0.100")
         assert cells_of(text, "DeepRegister best")["Dice ahead of DeepRegister best"] == ""
 
+    def test_who_is_best_is_told_by_those_that_ran_on_most_pairs(self):
+        few = rows_of(apart(3), [0.9, 0.9, 0.9])
+        text = summary(run_of(few + rows_of(apart(12), self.VALUES, "best")))
+        assert cells_of(text, "DeepRegister affine")["pairs"] == "3"
+        assert "Dice ahead of DeepRegister best" in cells_of(text, "DeepRegister affine")
+
     def test_where_less_is_better(self):
         def rows(method, error):
             return [
