@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from statistics import fmean
 
 
 @dataclass(frozen=True)
@@ -95,3 +96,22 @@ def title_of(run: dict, method: str) -> str:
 def ours(run: dict, method: str) -> bool:
     """Whether it is one of DeepRegister's."""
     return title_of(run, method).startswith("DeepRegister")
+
+
+def best_of_ours(run: dict, rows: list[dict]) -> str | None:
+    """Our method with the best mean of what these rows are judged by, of those that ran on most pairs; None where there
+    is none.
+    """
+    judged = primary(rows)
+    if judged is None:
+        return None
+    found = {}
+    for name, mine in methods(rows).items():
+        values = [value(row, judged.key) for row in mine if value(row, judged.key) is not None]
+        if values and ours(run, name):
+            found[name] = values
+    # On a few pairs that happen to be easy a mean says nothing beside one over all.
+    most = max(map(len, found.values()), default=0)
+    means = {name: fmean(values) for name, values in found.items() if len(values) == most}
+    best = max if judged.better == "high" else min
+    return best(means, key=means.__getitem__) if means else None

@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from figures import BY_KEY, Figure, groups, methods, ours, primary, value
+from figures import BY_KEY, Figure, best_of_ours, groups, methods, ours, primary, value
 from intervals import interval
 from matplotlib import figure
 from matplotlib.axes import Axes
@@ -69,7 +69,7 @@ def _scatter(ax: Axes, run: dict, group: str, rows: list[dict]) -> None:
     judged, time = primary(rows), _time(rows)
     better = 1 if judged.better == "high" else -1
     points, before = [], None
-    pairs = max(map(len, methods(rows).values()))
+    pairs, known = max(map(len, methods(rows).values())), _reference(run, rows)
     for name, mine in methods(rows).items():
         done = [row for row in mine if "failed" not in row and value(row, judged.key) is not None]
         values = [value(row, judged.key) for row in done]
@@ -78,11 +78,14 @@ def _scatter(ax: Axes, run: dict, group: str, rows: list[dict]) -> None:
             before = float(np.mean(values))
         elif seconds:
             failed = len(mine) - len(done)
-            # A mean over some of the pairs, which may be the easy ones, must not be taken for one over all.
-            some = f" ({len(mine)} pair{'s' if len(mine) > 1 else ''})" if len(mine) < pairs else ""
-            text = name + some + (f" ({failed} failed)" if failed else "")
-            bounds = interval([row["pair"] for row in done], values)
-            points.append((float(np.mean(seconds)), float(np.mean(values)), bounds, text, _colour(run, name)))
+            text = name + (f" ({failed} failed)" if failed else "")
+            mean, bounds = float(np.mean(values)), interval([row["pair"] for row in done], values)
+            if len(mine) < pairs and all(row["pair"] in known for row in done):
+                # Some of the pairs may be the easy ones: what counts is the difference from ours on these.
+                apart = np.mean([value(row, judged.key) - known[row["pair"]] for row in done])
+                mean, bounds = float(np.mean(list(known.values())) + apart), None
+                text += f" ({len(mine)} pair{'s' if len(mine) > 1 else ''})"
+            points.append((float(np.mean(seconds)), mean, bounds, text, _colour(run, name)))
     # What is far behind would press all others into a corner: it stands at the edge, with its figure.
     best = max(better * y for _, y, *_ in points)
     behind = [best - better * y for _, y, *_ in points]
@@ -111,6 +114,13 @@ def _scatter(ax: Axes, run: dict, group: str, rows: list[dict]) -> None:
     ax.set_title(f"{group}, {pairs} pair{'s' if pairs > 1 else ''}{told}", fontsize=10)
     ax.grid(linewidth=0.3)
     _name(ax, labels)
+
+
+def _reference(run: dict, rows: list[dict]) -> dict[str, float]:
+    """What the best of ours reached, by pair."""
+    judged, best = primary(rows), best_of_ours(run, rows)
+    mine = methods(rows).get(best, [])
+    return {row["pair"]: value(row, judged.key) for row in mine if value(row, judged.key) is not None}
 
 
 def _name(ax: Axes, labels: list[tuple[float, float, str, str]]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from figures import HARNESS, Figure, groups, methods, ours, present, primary, title_of, value
+from figures import HARNESS, Figure, best_of_ours, groups, methods, present, primary, title_of, value
 from intervals import LEAST_PAIRS, interval
 
 # From so many pairs on an interval says something, and so does the worst third of them.
@@ -43,7 +43,7 @@ def _table(run: dict, rows: list[dict]) -> list[str]:
     if most < ENOUGH_PAIRS:
         few = "One pair: its own figures" if most == 1 else f"Only {most} pairs: the intervals, if any, are rough"
         lines += [f"{few}.", ""]
-    judged, best = primary(rows), _best_of_ours(run, rows)
+    judged, best = primary(rows), best_of_ours(run, rows)
     columns = present(row for row in rows if "failed" not in row)
     header = [figure.title for figure in columns]
     if judged and most >= ENOUGH_PAIRS:
@@ -79,25 +79,6 @@ def _harness(run: dict) -> list[str]:
         return []
     measured, taken = (sum(value(row, key) for row in rows) for key in ("process_seconds", HARNESS))
     return [f"Measuring itself took {taken / measured:.2%} of the time of the processes.", ""]
-
-
-def _best_of_ours(run: dict, rows: list[dict]) -> str | None:
-    """Our method with the best mean of what these rows are judged by, of those that ran on most pairs; None where there
-    is none.
-    """
-    judged = primary(rows)
-    if judged is None:
-        return None
-    found = {}
-    for name, mine in methods(rows).items():
-        values = [value(row, judged.key) for row in mine if value(row, judged.key) is not None]
-        if values and ours(run, name):
-            found[name] = values
-    # On a few pairs that happen to be easy a mean says nothing beside one over all.
-    most = max(map(len, found.values()), default=0)
-    means = {name: float(np.mean(values)) for name, values in found.items() if len(values) == most}
-    best = max if judged.better == "high" else min
-    return best(means, key=means.__getitem__) if means else None
 
 
 def _cell(rows: list[dict], figure: Figure) -> str:

@@ -82,6 +82,19 @@ class TestAccuracyAgainstTime:
         # Not all methods have CPU seconds.
         assert ax.get_xlabel().startswith("registration, s")
 
+    def test_what_ran_on_a_few_easy_pairs_stands_where_its_difference_puts_it(self):
+        def row(method, pair, dice):
+            return {"dataset": "brains", "pair": f"brain {pair}", "method": method, "seconds": 1.0, "dice": dice}
+
+        rows = [row("balanced", pair, 0.5 + 0.1 * pair) for pair in range(4)]
+        rows.append(row("greedy", 3, 0.78))
+        run = run_of(rows)
+        run["titles"] |= {"balanced": "DeepRegister balanced"}
+        ax = plots.accuracy_time(run).axes[0]
+        assert "greedy (1 pair)" in texts(ax)
+        heights = sorted(float(line.get_ydata()[0]) for line in ax.lines if line.get_marker() in "os")
+        assert heights == pytest.approx([0.63, 0.65])
+
     def test_failures_are_named(self):
         rows = rows_of()
         rows = [row for row in rows if (row["method"], row["pair"]) != ("greedy", "brain 0<-1")]
