@@ -24,8 +24,8 @@ from summary import summary  # noqa: E402
 PAGE = "summary.md"
 CAPTIONS = {
     "accuracy-time": "Accuracy against time: up and left is better. Bars are 95 % intervals of the means; what is far "
-    "behind stands at the lower edge with its figure; what ran on some of the pairs alone stands where its difference from "
-    "the best of ours on these puts it.",
+    "behind stands at the lower edge with its figure; what ran on some of the pairs alone stands where its difference "
+    "from the best of ours on these puts it.",
     "structures": "Boxes over structures or landmarks: quartiles, whiskers to 1.5 times their distance.",
     "folding": "Share of folded voxels, space turned inside out, and spread of the volume change.",
 }

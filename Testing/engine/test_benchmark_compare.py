@@ -121,8 +121,10 @@ def test_what_a_method_imports_is_in_the_seconds_of_its_process_alone(runner, pa
 
 
 def test_what_goes_wrong_is_reported_with_its_reason(runner, pairs, methods):
+    rows = rows_of(runner, pairs[0], methods, "raises", "dies", "exits", "leaves nothing")
+    # For this one alone: on a busy machine the others may need as long only to start.
     runner.limit = 4
-    rows = rows_of(runner, pairs[0], methods, "raises", "hangs", "dies", "exits", "leaves nothing")
+    rows |= rows_of(runner, pairs[0], methods, "hangs")
     reasons = {name: row["failed"] for name, row in rows.items()}
     assert reasons["raises"] == "ValueError: the images are too beautiful"
     assert reasons["hangs"] == "it took longer than 4 s and was ended"
