@@ -28,7 +28,7 @@ SLOW = tuple(name for name, method in METHODS.items() if method.environment and 
 SUITES = {
     "quick": Suite(
         {"brains-development": 1, "brain-renders-development": 1, "hippocampus-validation": 3, "lung": 1, "liver": 1},
-        ("affine", "balanced", "pyramid", "pyramid-hippocampus", "greedy", "greedy-ours", "ants-ours", "demons"),
+        ("affine", "balanced", "pyramid", "pyramid-hippocampus", "greedy", "greedy-ours", "ants-ours"),
         limit=300,
     ),
     "full": Suite(
