@@ -413,6 +413,15 @@ ROBUSTNESS = (
         (f"{TESTS}/test_client.py::test_a_worker_that_dies_between_runs_is_replaced_in_silence",),
     ),
     Sabotage(
+        "handed-over",
+        "A job that a worker took as it died goes to the next worker.",
+        "the user is told of the death",
+        f"{ENGINE}/job.py",
+        "return self._request is not None and self._cancelled_at is None",
+        "return False",
+        (f"{TESTS}/test_client.py::test_a_job_that_a_dying_worker_had_not_looked_at_goes_to_the_next",),
+    ),
+    Sabotage(
         "temporary-folder",
         "No temporary folder is left behind, also where a worker had to be ended.",
         "left to the worker alone",
