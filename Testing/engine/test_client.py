@@ -215,9 +215,9 @@ def test_a_worker_that_dies_between_runs_is_replaced_in_silence(client_of, small
 
 def test_a_job_that_a_dying_worker_had_not_looked_at_goes_to_the_next(client_of, folders, small):
     client = client_of(DYING_ONCE)
-    job = client.submit(small, small)
     client.start()
     first = client.pid
+    job = client.submit(small, small)
     with pytest.raises(WorkerError, match=f"the second worker, and it got {small.name}"):
         job.wait(timeout=PATIENCE_SECONDS)
     assert client.pid not in (None, first)
