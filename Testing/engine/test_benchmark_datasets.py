@@ -389,7 +389,7 @@ def test_what_is_held_out_of_the_shared_data_is_not_for_development(tmp_path):
         name: datasets.DATASETS[name](tmp_path)
         for name in ("brains", "lung", "liver", *(f"hippocampus{part}" for part in ("", "-development", "-validation")))
     }
-    assert [pair.held_out for pair in found["brains"]] == [False, False, False, True, True]
+    assert [pair.held_out for pair in found["brains"]] == 3 * [False] + 7 * [True]
     for name in ("lung", "liver", "hippocampus"):
         assert found[name] and all(pair.held_out for pair in found[name])
     seen = [datasets.DATASETS["brains-development"](tmp_path), found["hippocampus-development"]]

@@ -144,6 +144,9 @@ def test_an_unknown_model_is_refused(scene, logic, fixed, moving):
 def test_a_killed_worker_changes_nothing_and_the_next_run_works(scene, logic, fixed, moving):
     before = dump(scene)
     running = logic.start(fixed, moving, "deformable", "accurate")
+    # A run that has not begun would go to the next worker.
+    while not running.poll():
+        time.sleep(0.02)
     os.kill(logic.client.pid, signal.SIGTERM)
     with pytest.raises(WorkerError):
         running.finish()
